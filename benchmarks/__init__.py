@@ -1,0 +1,1 @@
+"""The shared evaluator: images in, scores with intervals and a report out."""

@@ -1,0 +1,1 @@
+"""Metrics of the evaluator, one file each."""

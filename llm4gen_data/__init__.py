@@ -1,0 +1,1 @@
+"""Datasets and prompts: recaption LAION images, build DensePrompts, draw the closed world of scenes."""

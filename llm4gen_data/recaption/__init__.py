@@ -1,0 +1,1 @@
+"""Images through a vision-language model into LAION-refined Parquet."""

@@ -1,0 +1,1 @@
+"""A closed world of drawn pictures in which everything that is true of a picture is known."""

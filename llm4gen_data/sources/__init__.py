@@ -1,0 +1,1 @@
+"""Where images and their alt texts come from."""

@@ -1,0 +1,1 @@
+"""The Cross-Adapter Module, its training, and the bundled mini family."""
