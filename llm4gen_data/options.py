@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import signal
 import sys
 from collections.abc import Callable
@@ -52,20 +51,23 @@ def echo_config(config: Any) -> None:
     click.echo(yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True).rstrip())
 
 
-def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
-    """Wrap a command group so that a UserError ends as one line on stderr and its exit code, Ctrl-C as 130."""
+def one_line_errors(commands: click.Command) -> Callable[[], None]:
+    """The entry point of a command group: a UserError ends as one line on stderr and its exit code, Ctrl-C as 130."""
 
-    @functools.wraps(main)
-    def wrapped() -> None:
+    def main() -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
-            main()
+            # In its standalone mode click would turn Ctrl-C into "Aborted!" and exit code 1.
+            commands.main(standalone_mode=False)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
         except UserError as error:
             click.echo(f"Error: {' '.join(str(error).split())}", err=True)
             sys.exit(error.exit_code)
         except BrokenPipeError:
             sys.exit(1)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):
             click.echo("Interrupted. The same command again goes on from here.", err=True)
             sys.exit(130)
         except OSError as error:
@@ -75,7 +77,7 @@ def one_line_errors(main: Callable[[], None]) -> Callable[[], None]:
             click.echo(f"Error: {message}", err=True)
             sys.exit(1)
 
-    return wrapped
+    return main
 
 
 def disk_error(error: OSError) -> str | None:

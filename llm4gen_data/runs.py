@@ -89,7 +89,8 @@ def open_run(out: Path, command: str, config: Mapping[str, Any], fingerprint: Ma
     known = out / "fingerprint.json"
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, expected a folder")
-    if out.is_dir() and not known.exists() and any(p for p in out.iterdir() if p.name != ".lock"):
+    ours = (".lock", ".tmp-")  # all that a start killed before its fingerprint was written leaves behind
+    if out.is_dir() and not known.exists() and any(not path.name.startswith(ours) for path in out.iterdir()):
         raise UserError(f"{out}: holds files but no run of llm4gen; give an empty or new folder")
     out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("w") as lock:
@@ -105,9 +106,9 @@ def open_run(out: Path, command: str, config: Mapping[str, Any], fingerprint: Ma
                     "use another --out, or the first configuration"
                 )
         sweep_temporary_files(out)
-        write_text(out / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         if not known.exists():
             write_json(known, fingerprint)
+        write_text(out / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         yield
 
 

@@ -1,0 +1,137 @@
+"""llm4gen-data: the commands of the data side. Heavy imports stay inside the commands, so `--help` answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from llm4gen_data.errors import UserError
+from llm4gen_data.options import HELP_SETTINGS, config_options, echo_config, one_line_errors, out_option
+from llm4gen_data.recaption.captioner import CAPTIONERS
+from llm4gen_data.recaption.instructions import INSTRUCTIONS
+
+
+@click.group(context_settings=HELP_SETTINGS)
+@click.version_option(package_name="llm4gen")
+def commands() -> None:
+    """Datasets and prompts: download, recaption, check."""
+
+
+@commands.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@out_option("Run directory; the same command again goes on where it stopped.")
+@click.option(
+    "--image-size", type=int, help="Longest shorter side kept, in pixels; larger images shrink.  [default: 1024]"
+)
+@click.option("--timeout", "timeout_s", type=float, help="Seconds to wait for a server.  [default: 10]")
+@click.option("--retries", type=int, help="Further tries after an error that may pass.  [default: 2]")
+@click.option("--processes", "n_processes", type=int, help="Download processes; 0: one a CPU.  [default: 0]")
+@click.option("--threads", "n_threads", type=int, help="Requests at once in each process.  [default: 64]")
+@click.option("--shard-rows", type=int, help="Rows a shard.  [default: 1000]")
+@click.option(
+    "--allow-private-hosts",
+    is_flag=True,
+    default=None,
+    help="Also ask localhost, private and link-local addresses.  [default: refused]",
+)
+@config_options
+def download(
+    source: Path, out: Path, config_file: Path | None, sets: tuple[str, ...], dry_run: bool, **flags: Any
+) -> None:
+    """Download the images of SOURCE, a Parquet file of URLs or a folder of them, into Parquet shards.
+
+    SOURCE has the columns of LAION, Re-LAION, COYO or DataComp. Every row is kept with its outcome. Servers
+    that opt out by X-Robots-Tag are honoured.
+    """
+    from llm4gen_data.config import load_config
+    from llm4gen_data.download.run import DownloadConfig, run_download
+
+    config = load_config(DownloadConfig, config_file, sets, {"source": source, "out": out, **flags})
+    if dry_run:
+        echo_config(config)
+    else:
+        run_download(config)
+
+
+@commands.command()
+@click.option("--n", type=click.IntRange(min=1), required=True, help="How many scenes.")
+@click.option("--seed", type=int, default=0, help="First seed; the same seed draws the same scenes.")
+@click.option("--base-url", default="http://127.0.0.1:8000/", help="What the image URLs in laion.parquet start with.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "unseen", "any"]),
+    default="train",
+    help="train: without the held-out attribute-shape pairs; unseen: each scene has one; any: both.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
+@out_option("Folder for images/, laion.parquet and scenes.parquet.")
+def scenes(
+    n: int, seed: int, base_url: str, split: Literal["train", "unseen", "any"], dry_run: bool, out: Path
+) -> None:
+    """Draw scenes: images whose truth is known, with alt texts as noisy as LAION's and true captions."""
+    if dry_run:
+        click.echo(f"n: {n}\nseed: {seed}\nout: {out}\nbase_url: {base_url}\nsplit: {split}")
+        return
+    from llm4gen_data.scenes.run import write_scenes
+
+    write_scenes(n, seed, out, base_url, split)
+
+
+@commands.command()
+@click.argument("source")
+@click.option("--captioner", help=f"{', '.join(CAPTIONERS)}, or your own module:attribute.  [default: vllm]")
+@click.option("--model", help="Bundled model, local folder, or hub id.  [default: vlm-mini]")
+@click.option("--revision", help="Revision of a hub model; pin it to 40 hex digits.")
+@click.option("--instruction", help=f"{', '.join(INSTRUCTIONS)}, or a sentence of your own.  [default: dense]")
+@out_option("Run directory; the same command again goes on where it stopped.")
+@config_options
+def recaption(
+    source: str, out: Path, config_file: Path | None, sets: tuple[str, ...], dry_run: bool, **flags: str | None
+) -> None:
+    """Caption the images of SOURCE with a vision-language model into LAION-refined Parquet.
+
+    SOURCE is a folder of images, WebDataset tars, Parquet with image bytes, or the output of `download` or `scenes`.
+    """
+    from llm4gen_data.config import load_config
+    from llm4gen_data.recaption.run import RecaptionConfig, run
+
+    config = load_config(RecaptionConfig, config_file, sets, {"source": source, **flags})
+    if dry_run:
+        echo_config(config)
+    else:
+        run(config, out)
+
+
+@commands.command()
+@click.argument("run_directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--source", help="Where the source is now, if it moved.")
+def verify(run_directory: Path, source: str | None) -> None:
+    """Prove that a recaption run is whole: inputs = captions + tombstones, each exactly once."""
+    from llm4gen_data.recaption.verify import verify as check
+
+    verdict = check(run_directory, source)
+    for problem in verdict.problems[:20]:
+        click.echo(f"  {problem}", err=True)
+    counts = f"{verdict.n_inputs:,} inputs, {verdict.n_captions:,} captions + {verdict.n_tombstones:,} tombstones"
+    if verdict.problems:
+        raise UserError(
+            f"{run_directory}: {counts}; {len(verdict.problems)} problems, the first: {verdict.problems[0]}"
+        )
+    click.echo(f"{counts}: whole, each exactly once")
+
+
+@commands.command()
+@click.argument("run_directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--scenes", type=click.Path(path_type=Path, exists=True), help="scenes.parquet, the truth of the images."
+)
+def stats(run_directory: Path, scenes: Path | None) -> None:
+    """Draw the figures of a recaption run into RUN_DIRECTORY/stats and print its counts."""
+    from llm4gen_data.recaption.stats import stats as draw
+
+    draw(run_directory, scenes)
+
+
+main = one_line_errors(commands)

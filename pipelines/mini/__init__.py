@@ -1,0 +1,1 @@
+"""How each model of the bundled mini family is trained."""

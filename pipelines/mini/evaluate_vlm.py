@@ -1,0 +1,114 @@
+"""Measure a trained vlm-mini on scenes it has never seen, and write its model card:
+
+python -m pipelines.mini.evaluate_vlm runs/mini/vlm
+"""
+
+import json
+import random
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from tqdm import trange
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    Idefics3ForConditionalGeneration,
+    Idefics3Processor,
+)
+
+from llm4gen_data.recaption.instructions import INSTRUCTIONS, QUESTION_SUFFIX
+from llm4gen_data.scenes.describe import questions
+from llm4gen_data.scenes.facts import caption_facts, compare, truth_facts
+from llm4gen_data.scenes.render import render
+from llm4gen_data.scenes.sample import Scene, Split, sample_scene
+from pipelines.mini.vlm import MAX_NEW_TOKENS, answer
+from pipelines.mini.vlm_card import model_card
+
+EVALUATION_SEED = 90_000_000
+BATCH_SIZE = 50
+
+
+def evaluate_captions(
+    model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, scenes: list[Scene], name: str
+) -> dict[str, Any]:
+    """Precision and recall of each kind of fact in one kind of caption, its mean words, and how many end by themselves."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    captions, lengths = [], []
+    for first in trange(0, len(scenes), BATCH_SIZE, desc=name):
+        batch = scenes[first : first + BATCH_SIZE]
+        texts, n_tokens = answer(model, processor, [render(s) for s in batch], [INSTRUCTIONS[name]] * len(batch))
+        captions += texts
+        lengths += n_tokens
+    for scene, caption in zip(scenes, captions, strict=True):
+        for kind, c in compare(caption_facts(caption), truth_facts(scene)).items():
+            counts[kind]["true_positive"] += c.true_positive
+            counts[kind]["false_positive"] += c.false_positive
+            counts[kind]["false_negative"] += c.false_negative
+    facts = {
+        kind: {
+            "precision": c["true_positive"] / max(1, c["true_positive"] + c["false_positive"]),
+            "recall": c["true_positive"] / max(1, c["true_positive"] + c["false_negative"]),
+        }
+        for kind, c in counts.items()
+    }
+    return {
+        "facts": facts,
+        "mean_words": float(np.mean([len(caption.split()) for caption in captions])),
+        "ended": float(np.mean([length < MAX_NEW_TOKENS for length in lengths])),
+        "examples": captions[:3],
+    }
+
+
+def evaluate_questions(
+    model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, scenes: list[Scene]
+) -> dict[str, dict[str, float]]:
+    """Accuracy of yes/no answers by kind of question; an answer that is neither counts as wrong."""
+    right: Counter[str] = Counter()
+    asked: Counter[str] = Counter()
+    for scene in (scenes[i] for i in trange(len(scenes), desc="questions")):
+        asked_here = questions(scene, random.Random(scene.seed))
+        texts, _ = answer(
+            model,
+            processor,
+            [render(scene)] * len(asked_here),
+            [q.question + QUESTION_SUFFIX for q in asked_here],
+        )
+        for question, text in zip(asked_here, texts, strict=True):
+            for kind in (question.kind, "all"):
+                asked[kind] += 1
+                right[kind] += text.lower() == question.answer
+    return {kind: {"accuracy": right[kind] / asked[kind], "n": asked[kind]} for kind in sorted(asked)}
+
+
+def evaluate(folder: Path, n: int, split: Split) -> dict[str, Any]:
+    """Evaluate the model in `folder` on `n` scenes of a split, in float32."""
+    processor = AutoProcessor.from_pretrained(folder)
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    scenes = [sample_scene(EVALUATION_SEED + i, split=split) for i in range(n)]
+    return {
+        "n_scenes": n,
+        "captions": {name: evaluate_captions(model, processor, scenes, name) for name in INSTRUCTIONS},
+        "questions": evaluate_questions(model, processor, scenes),
+    }
+
+
+@click.command(help=__doc__)
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--n", default=300, show_default=True, help="Scenes of each split.")
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+def main(run: Path, n: int, threads: int) -> None:
+    torch.set_num_threads(threads)
+    splits: tuple[Split, ...] = ("train", "unseen")
+    evaluation = {split: evaluate(run / "model", n, split) for split in splits}
+    (run / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
+    card = model_card(json.loads((run / "training.json").read_text()), evaluation)
+    (run / "model" / "README.md").write_text(card)
+    click.echo(card)
+
+
+if __name__ == "__main__":
+    main()

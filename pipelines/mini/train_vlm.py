@@ -1,0 +1,285 @@
+"""Train vlm-mini from scratch on scenes: first its eyes on what each image token holds, then captions and answers.
+
+About 50 minutes on two CPU cores; the same command again goes on from the last checkpoint:
+
+    python -m pipelines.mini.train_vlm --out runs/mini/vlm
+"""
+
+import datetime
+import json
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch import nn
+from torch.nn import functional as F
+from PIL import Image
+from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
+
+from llm4gen_data.recaption.instructions import INSTRUCTIONS
+from llm4gen_data.scenes.vocabulary import BACKGROUNDS
+from pipelines.mini.vlm import GRID_SIZE, answer, build_model, build_processor, build_tokenizer, export
+from pipelines.mini.vlm_data import ATTRIBUTES, NO_OBJECT, index_batches, pixel_values, render_scenes
+from pipelines.mini.vlm_texts import PackedTexts, describe_scenes, every_text, pack, scene_branches
+
+LossParts = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage's schedule: it ends after `steps`, or after `minutes` of training where `steps` is 0."""
+
+    name: str
+    batch_size: int
+    learning_rate: float
+    minutes: float
+    steps: int = 0
+    warmup_steps: int = 100
+    weight_decay: float = 0.05
+
+    def progress(self, step: int, seconds: float) -> float:
+        """How much of the stage is done, 0 to 1."""
+        return min(1.0, step / self.steps if self.steps else seconds / (60 * self.minutes))
+
+    def learning_rate_at(self, step: int, progress: float) -> float:
+        """Linear warm-up, then a cosine down to a hundredth."""
+        warmup = min(1.0, (step + 1) / self.warmup_steps)
+        return self.learning_rate * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class SceneHeads(nn.Module):
+    """Auxiliary heads that read the truth off image tokens; they shape the vision tower and are then dropped."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.presence = nn.Linear(width, 1)
+        self.offset = nn.Linear(width, 2)
+        self.attributes = nn.ModuleDict({name: nn.Linear(width, len(v)) for name, v in ATTRIBUTES.items()})
+        self.background = nn.Linear(width, len(BACKGROUNDS))
+
+    def forward(self, image_tokens: torch.Tensor, targets: dict[str, torch.Tensor]) -> LossParts:
+        """Losses of `image_tokens [B,16,D]` against the arrays that `render_scenes` wrote."""
+        tokens = self.norm(image_tokens)
+        present = targets["attributes"][..., 0] != NO_OBJECT
+        presence = self.presence(tokens).squeeze(-1)
+        background = self.background(tokens.mean(dim=1))
+        losses = {
+            "presence": F.binary_cross_entropy_with_logits(presence, present.float()),
+            "offset": F.mse_loss(self.offset(tokens)[present], targets["offsets"][present]),
+            "background": F.cross_entropy(background, targets["backgrounds"]),
+        }
+        for index, (name, head) in enumerate(self.attributes.items()):
+            losses[name] = F.cross_entropy(head(tokens[present]), targets["attributes"][..., index][present])
+        return losses
+
+
+def encode_images(model: Idefics3ForConditionalGeneration, images: np.ndarray) -> torch.Tensor:
+    """uint8 `[B,64,64,3]` to image tokens `[B,16,D]`."""
+    patches = torch.ones(len(images), 2 * GRID_SIZE, 2 * GRID_SIZE, dtype=torch.bool)
+    hidden = model.model.vision_model(pixel_values(images), patches).last_hidden_state
+    tokens: torch.Tensor = model.model.connector(hidden)
+    return tokens
+
+
+def text_losses(model: Idefics3ForConditionalGeneration, image_tokens: torch.Tensor, texts: PackedTexts) -> LossParts:
+    """Return the weighted cross entropy of all answers, and that of yes and no alone (for the log)."""
+    embeds = model.get_input_embeddings()(texts.input_ids)
+    is_image = texts.input_ids == model.config.image_token_id
+    embeds = embeds.masked_scatter(is_image[..., None], image_tokens[texts.image_index])
+    hidden = model.model.text_model(
+        inputs_embeds=embeds,
+        attention_mask=texts.attention_mask,
+        position_ids=texts.position_ids,
+        use_cache=False,
+    ).last_hidden_state
+    answers = texts.labels != NO_OBJECT
+    each = F.cross_entropy(model.lm_head(hidden[answers]), texts.labels[answers], reduction="none")
+    weights = texts.weights[answers]
+    is_question = weights > 1
+    return {
+        "text": (each * weights).sum() / weights.sum(),
+        "caption": each[~is_question].mean().detach(),
+        "yes_no": 2 * each[is_question].mean().detach(),  # per answer: its second token, the end, costs nothing
+    }
+
+
+def train_stage(
+    stage: Stage,
+    modules: nn.ModuleDict,
+    losses_of: Callable[[np.ndarray], tuple[torch.Tensor, LossParts]],
+    n_scenes: int,
+    out: Path,
+    seed: int,
+    on_checkpoint: Callable[[], None],
+) -> dict[str, Any]:
+    """Train until the stage's end, with a checkpoint every three minutes; return its steps, minutes and last losses."""
+    parameters = list(modules.parameters())
+    optimizer = torch.optim.AdamW(
+        parameters, lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=stage.weight_decay, fused=True
+    )
+    path = out / f"{stage.name}.pt"
+    step, seconds, means = 0, 0.0, {}
+    if path.exists():
+        saved = torch.load(path, weights_only=True)
+        modules.load_state_dict(saved["modules"])
+        optimizer.load_state_dict(saved["optimizer"])
+        step, seconds, means = saved["step"], saved["seconds"], saved["means"]
+        click.echo(f"{stage.name}: goes on at step {step}, {seconds / 60:.1f} min")
+
+    batches = index_batches(n_scenes, stage.batch_size, seed, step)
+    last_save, seen = seconds, []
+    modules.train()
+    while stage.progress(step, seconds) < 1:
+        started = time.perf_counter()
+        progress = stage.progress(step, seconds)
+        for group in optimizer.param_groups:
+            group["lr"] = stage.learning_rate_at(step, progress)
+        total, parts = losses_of(next(batches))
+        optimizer.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        step += 1
+        seconds += time.perf_counter() - started
+
+        seen.append({name: part.item() for name, part in parts.items()})
+        if step % 50 == 0 or stage.progress(step, seconds) == 1:
+            means = {name: float(np.mean([losses[name] for losses in seen])) for name in parts}
+            seen.clear()
+            report(stage, step, seconds, means, out)
+        if seconds - last_save > 180 or stage.progress(step, seconds) == 1:
+            state = {"modules": modules.state_dict(), "optimizer": optimizer.state_dict()}
+            partial = path.with_suffix(".partial")
+            torch.save({**state, "step": step, "seconds": seconds, "means": means}, partial)
+            partial.replace(path)
+            last_save = seconds
+            on_checkpoint()
+    return {"steps": step, "minutes": seconds / 60, "losses": means, **asdict(stage)}
+
+
+def report(stage: Stage, step: int, seconds: float, means: dict[str, float], out: Path) -> None:
+    """Print one line with rate and time left, and append the same to `metrics.jsonl`."""
+    progress = stage.progress(step, seconds)
+    left_s = seconds / max(progress, 1e-9) * (1 - progress)
+    rate = step * stage.batch_size / seconds
+    losses = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+    click.echo(f"{stage.name} {step}  {losses}  {rate:.0f} images/s, {left_s / 60:.1f} min left")
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"stage": stage.name, "step": step, "seconds": seconds, **means}) + "\n")
+
+
+def train(out: Path, n_scenes: int, vision: Stage, caption: Stage, threads: int, seed: int) -> None:
+    """Prepare the scenes, train both stages and export `out/model`, with `training.json` beside it."""
+    data = out / "data"
+    render_scenes(data, n_scenes, threads)
+    describe_scenes(data, n_scenes, threads)
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    images = np.load(data / "images.npy", mmap_mode="r")
+    targets = {name: torch.from_numpy(array) for name, array in np.load(data / "targets.npz").items()}
+    texts = pq.read_table(data / "texts.parquet").to_pylist()
+    tokenizer = build_tokenizer(every_text(texts))
+    processor = build_processor(tokenizer)
+    model = build_model(tokenizer)
+    heads = SceneHeads(model.config.text_config.hidden_size)
+    eyes = {"vision_model": model.model.vision_model, "connector": model.model.connector, "heads": heads}
+    click.echo(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens, {len(texts):,} scenes")
+
+    def scene_losses(indices: np.ndarray, image_tokens: torch.Tensor) -> LossParts:
+        parts: LossParts = heads(image_tokens, {name: t[indices] for name, t in targets.items()})
+        return parts
+
+    def vision_losses(indices: np.ndarray) -> tuple[torch.Tensor, LossParts]:
+        parts = scene_losses(indices, encode_images(model, images[indices]))
+        return torch.stack(list(parts.values())).sum(), parts
+
+    def caption_losses(indices: np.ndarray) -> tuple[torch.Tensor, LossParts]:
+        rng = random.Random(f"{seed}-{indices[0]}-{indices[-1]}")
+        rows = [
+            (position, branches)
+            for position, index in enumerate(indices)
+            for branches in scene_branches(texts[index], rng, n_questions=4)
+        ]
+        image_tokens = encode_images(model, images[indices])
+        parts = text_losses(model, image_tokens, pack(rows, tokenizer))
+        scene = torch.stack(list(scene_losses(indices, image_tokens).values())).sum()
+        return parts["text"] + 0.1 * scene, {**parts, "scene": scene}
+
+    def show_captions() -> None:
+        click.echo(sample_captions(model, processor, images[:2]))
+        export(model, processor, out / "model")
+
+    stages = [
+        train_stage(vision, nn.ModuleDict(eyes), vision_losses, n_scenes, out, seed, lambda: None),
+        train_stage(
+            caption,
+            nn.ModuleDict({"model": model, "heads": heads}),
+            caption_losses,
+            n_scenes,
+            out,
+            seed,
+            show_captions,
+        ),
+    ]
+    export(model, processor, out / "model")
+    training = {
+        "n_scenes": n_scenes,
+        "seed": seed,
+        "threads": threads,
+        "date": datetime.date.today().isoformat(),
+        "parameters": model.num_parameters(),
+        "vocab_size": len(tokenizer),
+        "vision_width": model.config.vision_config.hidden_size,
+        "text_width": model.config.text_config.hidden_size,
+        "stages": stages,
+    }
+    (out / "training.json").write_text(json.dumps(training, indent=2) + "\n")
+    click.echo(out / "model")
+
+
+def sample_captions(model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, images: np.ndarray) -> str:
+    """Return the dense caption of each image by greedy decoding, one a line."""
+    model.eval()
+    pictures = [Image.fromarray(image) for image in images]
+    captions, _ = answer(model, processor, pictures, [INSTRUCTIONS["dense"]] * len(images))
+    model.train()
+    return "\n".join(captions)
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Run directory; holds data and checkpoints."
+)
+@click.option("--n-scenes", default=80_000, show_default=True, help="Training scenes to prepare.")
+@click.option("--vision-minutes", default=9.0, show_default=True, help="Length of stage one.")
+@click.option("--minutes", default=38.0, show_default=True, help="Length of stage two.")
+@click.option("--vision-steps", default=0, help="Length of stage one in steps instead.")
+@click.option("--steps", default=0, help="Length of stage two in steps instead.")
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+@click.option("--seed", default=0, show_default=True)
+def main(
+    out: Path,
+    n_scenes: int,
+    vision_minutes: float,
+    minutes: float,
+    vision_steps: int,
+    steps: int,
+    threads: int,
+    seed: int,
+) -> None:
+    vision = Stage("vision", 64, 1.5e-3, vision_minutes, vision_steps)
+    caption = Stage("caption", 24, 2e-3, minutes, steps)
+    train(out, n_scenes, vision, caption, threads, seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""vlm-mini's texts: what is said and asked about the training scenes, packed into rows behind their image."""
+
+import random
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast
+
+from llm4gen_data.recaption.instructions import INSTRUCTIONS, QUESTION_SUFFIX
+from llm4gen_data.scenes.describe import dense_caption, medium_caption, questions, short_caption
+from llm4gen_data.scenes.sample import sample_scene
+from pipelines.mini.vlm import IMAGE_PREFIX, branch
+from pipelines.mini.vlm_data import TRAIN_SEED
+
+IGNORED = -100  # cross_entropy's ignore_index
+ANSWER_WEIGHT = 4.0  # of a yes or no, whose two tokens would drown among a caption's hundred
+
+Branch = tuple[str, str, float]  # rest of the prompt behind the image, answer, weight of the answer's tokens
+
+
+def describe_scenes(folder: Path, n: int, processes: int) -> None:
+    """Write `texts.parquet`: each training scene's three captions and its questions; left as it is if there."""
+    if (folder / "texts.parquet").exists():
+        return
+    with get_context("fork").Pool(processes) as pool:
+        described = pool.imap(_describe_scene, range(TRAIN_SEED, TRAIN_SEED + n), chunksize=200)
+        rows = list(tqdm(described, total=n, desc="describe"))
+    pq.write_table(pa.Table.from_pylist(rows), folder / "texts.parquet")
+
+
+def _describe_scene(seed: int) -> dict[str, Any]:
+    scene, rng = sample_scene(seed, split="train"), random.Random(seed)
+    return {
+        "dense": dense_caption(scene, rng),
+        "medium": medium_caption(scene, rng),
+        "short": short_caption(scene, rng),
+        "questions": [{"question": q.question, "answer": q.answer} for q in questions(scene, rng)],
+    }
+
+
+def every_text(texts: list[dict[str, Any]]) -> list[str]:
+    """Return all that the tokenizer must hold as whole words: captions, questions, answers, the prompt itself."""
+    said = [text[name] for text in texts for name in INSTRUCTIONS]
+    asked = [q["question"] + QUESTION_SUFFIX for text in texts for q in text["questions"]]
+    answered = [f" {text}" for text in [*said, "Yes", "No"]]
+    return [*answered, *asked, *INSTRUCTIONS.values(), "User:", "Assistant:"]
+
+
+def scene_branches(text: dict[str, Any], rng: random.Random, n_questions: int) -> list[list[Branch]]:
+    """Return a scene's two rows: the dense caption; the other captions and some of the questions."""
+    captions = {name: (*branch(INSTRUCTIONS[name], text[name]), 1.0) for name in INSTRUCTIONS}
+    asked = rng.sample(text["questions"], min(n_questions, len(text["questions"])))
+    answers = [(*branch(q["question"] + QUESTION_SUFFIX, q["answer"].capitalize()), ANSWER_WEIGHT) for q in asked]
+    return [[captions["dense"]], [captions["medium"], captions["short"], *answers]]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedTexts:
+    """Rows of several texts behind one image; each text sees the image and itself, exactly as at inference.
+
+    `image_index [R]` into the batch's images, `input_ids [R,L]`, `position_ids [R,L]`, `attention_mask [R,1,L,L]`
+    (bool, True = may look at), `labels [R,L]` (the next token, `IGNORED` outside answers), `weights [R,L]`.
+    """
+
+    image_index: torch.Tensor
+    input_ids: torch.Tensor
+    position_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    labels: torch.Tensor
+    weights: torch.Tensor
+
+
+def pack(rows: list[tuple[int, list[Branch]]], tokenizer: PreTrainedTokenizerFast) -> PackedTexts:
+    """Pack rows of (image index, texts) into padded tensors; the prefix with the image stands once a row."""
+    prefix: list[int] = tokenizer(IMAGE_PREFIX, add_special_tokens=False)["input_ids"]
+    flat = [text for _, branches in rows for prompt, answer, _ in branches for text in (prompt, answer)]
+    encoded = iter(tokenizer(flat, add_special_tokens=False)["input_ids"])
+    packed = []
+    for _, branches in rows:
+        ids, segments, positions = list(prefix), [0] * len(prefix), list(range(len(prefix)))
+        labels, weights = [IGNORED] * len(prefix), [0.0] * len(prefix)
+        for segment, (_, _, weight) in enumerate(branches, start=1):
+            prompt, answer = next(encoded), next(encoded)
+            length = len(prompt) + len(answer)
+            ids += prompt + answer
+            segments += [segment] * length
+            positions += range(len(prefix), len(prefix) + length)
+            # The position before a token predicts it, so the answer's labels start at the prompt's last token.
+            labels += [IGNORED] * (len(prompt) - 1) + answer + [IGNORED]
+            weights += [weight] * length
+        packed.append((ids, segments, positions, labels, weights))
+    length = max(len(row[0]) for row in packed)
+    fills = (tokenizer.pad_token_id, -1, 0, IGNORED, 0.0)
+    ids, segments, positions, labels, weights = (
+        torch.tensor([row[column] + [fill] * (length - len(row[column])) for row in packed])
+        for column, fill in enumerate(fills)
+    )
+    same_text = segments[:, :, None] == segments[:, None, :]
+    behind_image = segments[:, None, :] == 0
+    visible = (same_text | behind_image) & torch.ones(length, length, dtype=torch.bool).tril()
+    image_index = torch.tensor([index for index, _ in rows])
+    return PackedTexts(image_index, ids, positions, visible[:, None], labels, weights)
