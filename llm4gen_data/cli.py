@@ -116,9 +116,7 @@ def verify(run_directory: Path, source: str | None) -> None:
         click.echo(f"  {problem}", err=True)
     counts = f"{verdict.n_inputs:,} inputs, {verdict.n_captions:,} captions + {verdict.n_tombstones:,} tombstones"
     if verdict.problems:
-        raise UserError(
-            f"{run_directory}: {counts}; {len(verdict.problems)} problems, the first: {verdict.problems[0]}"
-        )
+        raise UserError(f"{run_directory}: not whole: {counts}; {len(verdict.problems)} problems, named above")
     click.echo(f"{counts}: whole, each exactly once")
 
 

@@ -80,15 +80,18 @@ def write_shard(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None 
         stored[b"llm4gen"] = json.dumps(metadata, sort_keys=True, ensure_ascii=False).encode()
     table = table.replace_schema_metadata(stored)
     row_bytes = max(1, table.nbytes // max(1, table.num_rows))
+    # Into memory first: when the disk fills up under it, Arrow's chunking writer aborts the whole process.
+    buffer = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        buffer,
+        compression={leaf: "none" if leaf == "image.bytes" else "zstd" for leaf in _leaves(table.schema)},
+        row_group_size=max(MIN_ROW_GROUP_ROWS, ROW_GROUP_BYTES // row_bytes),
+        write_page_index=True,
+        use_content_defined_chunking=True,
+    )
     with atomic_path(path) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            compression={leaf: "none" if leaf == "image.bytes" else "zstd" for leaf in _leaves(table.schema)},
-            row_group_size=max(MIN_ROW_GROUP_ROWS, ROW_GROUP_BYTES // row_bytes),
-            write_page_index=True,
-            use_content_defined_chunking=True,
-        )
+        temporary.write_bytes(buffer.getvalue())
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:

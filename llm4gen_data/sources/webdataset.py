@@ -73,7 +73,7 @@ def _index(tar: Path) -> dict[str, _Sample]:
         for row in sorted(open_parquet(sidecar).read(columns=sorted(columns)).to_pylist(), key=lambda row: row["key"]):
             samples[row["key"]] = _Sample(row.get("url"), row.get("caption"), row.get("error_message"))
     try:
-        with tarfile.open(tar) as archive:
+        with tarfile.open(tar, "r:") as archive:
             for member in archive:
                 if member.isfile():
                     folder, slash, name = member.name.rpartition("/")
