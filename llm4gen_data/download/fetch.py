@@ -1,7 +1,8 @@
 """The process that img2dataset runs in, `python -m llm4gen_data.download.fetch request.json`; not for import.
 
 img2dataset fetches and counts; around each request stand limits that it lacks: an end to every request, a
-bound on bytes, no redirect to a private host, back-off, no second try of what is final (404, opt-out).
+bound on bytes, no way to a private host by redirect or name, back-off, no second try of what is final
+(404, opt-out).
 Its worker processes import this module again, as `__mp_main__`, which is where these are put in place.
 """
 
@@ -10,19 +11,22 @@ from __future__ import annotations
 import functools
 import http.client
 import inspect
+import ipaddress
 import json
 import multiprocessing
 import os
 import random
+import socket
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llm4gen_data.download.hosts import refusal
+from llm4gen_data.download.hosts import is_public_address, refusal
 
 MAX_IMAGE_BYTES = 64 * 2**20
 # A timeout bounds each wait for bytes; a server that sends one byte a second passes it for ever.
@@ -37,6 +41,7 @@ FINAL_ERRORS = (
     "[Errno -2]",  # the name does not exist
     "[SSL: CERTIFICATE_VERIFY_FAILED]",
     "redirect refused",
+    "private address",
     "more than",
 )
 RETRY_SIGNATURE = ["row", "timeout", "retries", "user_agent_token", "disallowed_header_directives"]
@@ -55,6 +60,20 @@ class PublicRedirects(urllib.request.HTTPRedirectHandler):
         if reason is not None:
             raise urllib.error.URLError(f"redirect refused: {reason}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def public_addresses(lookup: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """`socket.getaddrinfo` that raises OSError for a name behind which a non-public address stands."""
+
+    @functools.wraps(lookup)
+    def resolve(host: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        found = lookup(host, *args, **kwargs)
+        for *_, address in found:
+            if not is_public_address(ipaddress.ip_address(address[0].partition("%")[0])):
+                raise OSError(f"private address: {host} is {address[0]}")
+        return found
+
+    return resolve
 
 
 class BoundedResponses(urllib.request.BaseHandler):
@@ -129,6 +148,8 @@ def equip_worker(request: dict[str, Any]) -> None:
     ]
     if not request["allow_private_hosts"]:
         handlers.append(PublicRedirects())
+        if not urllib.request.getproxies():  # a proxy may be private, and looks names up itself
+            socket.getaddrinfo = public_addresses(socket.getaddrinfo)
     urllib.request.install_opener(urllib.request.build_opener(*handlers))
     ticks = os.open(request["ticks"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     downloader.download_image_with_retry = functools.partial(fetch_with_retry, ticks=ticks)

@@ -21,7 +21,8 @@ def refusal(url: str | None, *, allow_private_hosts: bool = False) -> str | None
         return "no URL"
     try:
         parts = urlsplit(url.strip())
-        host = parts.hostname
+        # IDNA also turns full-width digits into digits: what is judged is what will be asked.
+        host = (parts.hostname or "").encode("idna").decode("ascii")
         _ = parts.port
     except ValueError as error:
         return f"not a URL: {error}"
@@ -55,16 +56,14 @@ def is_public_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) ->
 def wire_url(url: str) -> str:
     """`url` in ASCII: international host names in IDNA, other characters percent-encoded, the fragment dropped.
 
-    urllib refuses spaces and non-ASCII characters, which web pages (and so LAION) are full of. A host that
-    has no IDNA form is left as it is and fails as a row.
+    urllib refuses spaces and non-ASCII characters, which web pages (and so LAION) are full of. `url` must
+    have passed `refusal`.
     """
     parts = urlsplit(url.strip())
     netloc = parts.netloc
     if not netloc.isascii():
-        try:
-            netloc = netloc.encode("idna").decode("ascii")
-        except UnicodeError:
-            return url
+        user, at, host = netloc.rpartition("@")
+        netloc = quote(user, safe=":%") + at + host.encode("idna").decode("ascii")
     path = quote(parts.path, safe="/%:=&?~+!$,;'@()*[]|")
     query = quote(parts.query, safe="/%:=&?~+!$,;'@()*[]|")
     return urlunsplit((parts.scheme, netloc, path, query, ""))
@@ -77,5 +76,5 @@ def _literal_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address
         pass
     try:  # what resolvers also take for an address: 127.1, 0x7f.0.0.1, 2130706433
         return ipaddress.IPv4Address(socket.inet_aton(name))
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):
         return None

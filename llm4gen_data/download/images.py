@@ -61,7 +61,7 @@ def _fit(image: Image.Image, data: bytes, image_size: int) -> FittedImage:
     upright = ImageOps.exif_transpose(image)
     if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:
         stored_size, original_size = stored_size[::-1], original_size[::-1]
-    upright = _on_white(upright).resize(stored_size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    upright = _on_white(upright).resize(stored_size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     buffer = io.BytesIO()
     profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
     upright.save(buffer, "JPEG", quality=JPEG_QUALITY, icc_profile=profile)

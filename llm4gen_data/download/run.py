@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import threading
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from llm4gen_data.config import to_plain
 from llm4gen_data.download.process import img2dataset_process, last_words, require_img2dataset
 from llm4gen_data.download.shards import REFUSED, SUCCESS, Marker, finish_shard, read_marker, shard_path
-from llm4gen_data.download.staging import fetched_shards, stage, write_request
+from llm4gen_data.download.staging import FetchedShard, fetched_shards, stage, write_request
 from llm4gen_data.errors import UserError
 from llm4gen_data.runs import SCHEMA_VERSION, is_complete, open_run, package_versions, read_json, write_json
 from llm4gen_data.sources.laion import UrlTable, open_url_table
@@ -76,10 +77,7 @@ class Finishing:
     def submit_fetched(self) -> None:
         """Hand newly fetched shards to the threads, collect finished ones. Raises what a thread raised."""
         for fetched in fetched_shards(self.config.out / "work", self.markers.keys() | self.futures.keys()):
-            first_row = fetched.shard * self.config.shard_rows
-            self.futures[fetched.shard] = self.pool.submit(
-                finish_shard, self.config.out, fetched, first_row, self.config.image_size, self.stop
-            )
+            self.futures[fetched.shard] = self.pool.submit(self._finish, fetched)
         for shard in [shard for shard, future in self.futures.items() if future.done()]:
             self.markers[shard] = self.futures.pop(shard).result()
 
@@ -87,7 +85,14 @@ class Finishing:
         """Collect all shards that the threads still work on."""
         for shard in list(self.futures):
             self.markers[shard] = self.futures.pop(shard).result()
-            _show(bar, self.n_rows())
+            _advance(bar, self.n_rows())
+
+    def _finish(self, fetched: FetchedShard) -> Marker:
+        first_row = fetched.shard * self.config.shard_rows
+        marker = finish_shard(self.config.out, fetched, first_row, self.config.image_size, self.stop)
+        for path in (fetched.staged, fetched.urls, fetched.fetched):
+            path.unlink()
+        return marker
 
     def n_shards(self) -> int:
         """Shards fetched so far, whether finished or still being taken over."""
@@ -117,8 +122,8 @@ def run_download(config: DownloadConfig) -> None:
         else:
             require_img2dataset()
             markers = _finish_all_shards(config, table)
-            write_json(config.out / "manifest.json", _manifest(config, table, markers))
             shutil.rmtree(config.out / "work", ignore_errors=True)
+            write_json(config.out / "manifest.json", _manifest(config, table, markers))
     _report(config.out, read_json(config.out / "manifest.json"))
 
 
@@ -138,14 +143,14 @@ def _finish_all_shards(config: DownloadConfig, table: UrlTable) -> dict[int, Mar
     (config.out / "shards").mkdir(exist_ok=True)
     n_shards = -(-table.n_rows // config.shard_rows)
     markers = {shard: marker for shard in range(n_shards) if (marker := read_marker(config.out, shard)) is not None}
+    rows_done = sum(marker.n_rows for marker in markers.values())
+    mininterval_s = 0.2 if sys.stderr.isatty() else 10
     stop = threading.Event()
     with (
-        tqdm(total=table.n_rows, desc="download", unit=" rows", smoothing=0.1) as bar,
+        tqdm(total=table.n_rows, initial=rows_done, desc="download", unit=" rows", mininterval=mininterval_s) as bar,
         ThreadPoolExecutor(_n_processes(config)) as pool,
     ):
         finishing = Finishing(config, pool, stop, markers)
-        bar.initial = finishing.n_rows()  # keeps the rate honest after a resume
-        _show(bar, finishing.n_rows())
         try:
             finishing.submit_fetched()  # what a killed start had fetched and not yet taken over
             finishing.wait(bar)
@@ -168,29 +173,30 @@ def _run_window(
     n_rows = sum(stage(table, shards, work, config.shard_rows, config.allow_private_hosts))
     request = write_request(work, shards, config.allow_private_hosts, _img2dataset_arguments(config))
     rows_before, shards_before = finishing.n_rows(), finishing.n_shards()
-    sign, changed_at, stalled = (0, 0), time.monotonic(), False
+    sign, changed_at, stalled = (0, shards_before), time.monotonic(), False
+    bar.set_postfix_str("starting img2dataset")
     with img2dataset_process(request, log) as process:
         while finishing.n_shards() < shards_before + len(shards) and not stalled:
             ended = process.poll() is not None
             finishing.submit_fetched()
             n_ticks = (work / "ticks").stat().st_size
-            _show(bar, max(finishing.n_rows(), rows_before + min(n_ticks, n_rows)))
+            _advance(bar, max(finishing.n_rows(), rows_before + min(n_ticks, n_rows)))
             if ended:
                 break
             if sign != (n_ticks, finishing.n_shards()):
                 sign, changed_at = (n_ticks, finishing.n_shards()), time.monotonic()
+                bar.set_postfix_str("", refresh=False)
             stalled = time.monotonic() - changed_at > STALL_S
             time.sleep(POLL_S)
     finishing.wait(bar)
-    _show(bar, finishing.n_rows())
     if finishing.n_shards() == shards_before:
         what = "made no progress" if stalled else f"ended with code {process.returncode} and no result"
         raise UserError(f"img2dataset {what}: {last_words(log)} (its log: {log})")
 
 
-def _show(bar: tqdm[Any], n_rows: int) -> None:
-    bar.n = n_rows
-    bar.refresh()
+def _advance(bar: tqdm[Any], n_rows: int) -> None:
+    # Rows under way are counted before their shard is finished; a shard that is fetched again does not turn the bar back.
+    bar.update(max(0, n_rows - int(bar.n)))
 
 
 def _n_processes(config: DownloadConfig) -> int:

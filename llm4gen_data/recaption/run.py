@@ -7,9 +7,11 @@ the manifest: a killed run goes on with the same command, and only what was in f
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,10 +131,10 @@ def _caption_pending(
 ) -> dict[str, float]:
     """Caption the shards that have no marker yet; seconds to a ready engine and of captioning, rows per second."""
     began = time.perf_counter()
-    print(f"Loading {config.model} in {config.captioner} ...", flush=True)
-    captioner: Captioner = resolve("captioner", config.captioner, CAPTIONERS)(
-        config.model, config.revision, config.sampling, config.engine
-    )
+    with _ticking(f"loading {config.model} in {config.captioner}"):
+        captioner: Captioner = resolve("captioner", config.captioner, CAPTIONERS)(
+            config.model, config.revision, config.sampling, config.engine
+        )
     ready = time.perf_counter()
     n_rows = sum(shard.stop - shard.start for shard in pending)
     with tqdm(total=source.n_rows, initial=source.n_rows - n_rows, unit="img", desc="recaption") as progress:
@@ -143,6 +145,25 @@ def _caption_pending(
         "caption_s": round(ended - ready, 3),
         "rows_per_s": round(n_done / (ended - ready), 3),
     }
+
+
+@contextlib.contextmanager
+def _ticking(description: str) -> Iterator[None]:
+    """Show the seconds that pass while something without a rate happens."""
+    done = threading.Event()
+
+    def tick() -> None:
+        while not done.wait(1.0):
+            bar.refresh()
+
+    with tqdm(desc=description, bar_format="{desc}: {elapsed}") as bar:
+        thread = threading.Thread(target=tick, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
 class _Recaption:

@@ -35,7 +35,7 @@ BATCH_SIZE = 50
 def evaluate_captions(
     model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, scenes: list[Scene], name: str
 ) -> dict[str, Any]:
-    """Precision and recall of each kind of fact in one kind of caption, its mean words, and how many end by themselves."""
+    """Precision and recall of the facts in one kind of caption, its mean words, and the share that ends by itself."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     captions, lengths = [], []
     for first in trange(0, len(scenes), BATCH_SIZE, desc=name):
@@ -101,9 +101,10 @@ def evaluate(folder: Path, n: int, split: Split) -> dict[str, Any]:
 @click.option("--n", default=300, show_default=True, help="Scenes of each split.")
 @click.option("--threads", default=2, show_default=True, help="CPU threads.")
 def main(run: Path, n: int, threads: int) -> None:
+    """Evaluate both splits and write `evaluation.json` and the card."""
     torch.set_num_threads(threads)
     splits: tuple[Split, ...] = ("train", "unseen")
-    evaluation = {split: evaluate(run / "model", n, split) for split in splits}
+    evaluation: dict[str, Any] = {split: evaluate(run / "model", n, split) for split in splits}
     (run / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
     card = model_card(json.loads((run / "training.json").read_text()), evaluation)
     (run / "model" / "README.md").write_text(card)

@@ -39,20 +39,19 @@ class Stage:
 
     name: str
     batch_size: int
-    learning_rate: float
+    learning_rates: tuple[float, float]  # of Muon and of AdamW
     minutes: float
     steps: int = 0
     warmup_steps: int = 100
-    weight_decay: float = 0.05
 
     def progress(self, step: int, seconds: float) -> float:
         """How much of the stage is done, 0 to 1."""
         return min(1.0, step / self.steps if self.steps else seconds / (60 * self.minutes))
 
-    def learning_rate_at(self, step: int, progress: float) -> float:
+    def learning_rate_factor(self, step: int, progress: float) -> float:
         """Linear warm-up, then a cosine down to a hundredth."""
         warmup = min(1.0, (step + 1) / self.warmup_steps)
-        return self.learning_rate * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        return warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 class SceneHeads(nn.Module):
@@ -112,6 +111,18 @@ def text_losses(model: Idefics3ForConditionalGeneration, image_tokens: torch.Ten
     }
 
 
+def build_optimizers(stage: Stage, modules: nn.ModuleDict) -> tuple[torch.optim.Muon, torch.optim.AdamW]:
+    """Muon for the matrices of both transformers, which it trains in fewer steps; AdamW for all the rest."""
+    matrices = [p for name, p in modules.named_parameters() if "layers." in name and p.dim() == 2]
+    chosen = set(matrices)
+    others = [p for p in modules.parameters() if p not in chosen]
+    muon, adamw = stage.learning_rates
+    return (
+        torch.optim.Muon(matrices, lr=muon, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=adamw, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
+    )
+
+
 def train_stage(
     stage: Stage,
     modules: nn.ModuleDict,
@@ -121,17 +132,16 @@ def train_stage(
     seed: int,
     on_checkpoint: Callable[[], None],
 ) -> dict[str, Any]:
-    """Train until the stage's end, with a checkpoint every three minutes; return its steps, minutes and last losses."""
+    """Train until the stage's end, with a checkpoint every three minutes; return steps, minutes and last losses."""
     parameters = list(modules.parameters())
-    optimizer = torch.optim.AdamW(
-        parameters, lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=stage.weight_decay, fused=True
-    )
+    optimizers = build_optimizers(stage, modules)
     path = out / f"{stage.name}.pt"
     step, seconds, means = 0, 0.0, {}
     if path.exists():
         saved = torch.load(path, weights_only=True)
         modules.load_state_dict(saved["modules"])
-        optimizer.load_state_dict(saved["optimizer"])
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
         step, seconds, means = saved["step"], saved["seconds"], saved["means"]
         click.echo(f"{stage.name}: goes on at step {step}, {seconds / 60:.1f} min")
 
@@ -141,13 +151,13 @@ def train_stage(
     while stage.progress(step, seconds) < 1:
         started = time.perf_counter()
         progress = stage.progress(step, seconds)
-        for group in optimizer.param_groups:
-            group["lr"] = stage.learning_rate_at(step, progress)
         total, parts = losses_of(next(batches))
-        optimizer.zero_grad()
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        for optimizer, learning_rate in zip(optimizers, stage.learning_rates, strict=True):
+            optimizer.param_groups[0]["lr"] = learning_rate * stage.learning_rate_factor(step, progress)
+            optimizer.step()
+            optimizer.zero_grad()
         step += 1
         seconds += time.perf_counter() - started
 
@@ -157,7 +167,10 @@ def train_stage(
             seen.clear()
             report(stage, step, seconds, means, out)
         if seconds - last_save > 180 or stage.progress(step, seconds) == 1:
-            state = {"modules": modules.state_dict(), "optimizer": optimizer.state_dict()}
+            state = {
+                "modules": modules.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            }
             partial = path.with_suffix(".partial")
             torch.save({**state, "step": step, "seconds": seconds, "means": means}, partial)
             partial.replace(path)
@@ -276,8 +289,9 @@ def main(
     threads: int,
     seed: int,
 ) -> None:
-    vision = Stage("vision", 64, 1.5e-3, vision_minutes, vision_steps)
-    caption = Stage("caption", 24, 2e-3, minutes, steps)
+    """Turn the options into two stages and train."""
+    vision = Stage("vision", 64, (5e-3, 2e-3), vision_minutes, vision_steps)
+    caption = Stage("caption", 24, (3e-3, 2e-3), minutes, steps)
     train(out, n_scenes, vision, caption, threads, seed)
 
 

@@ -114,8 +114,10 @@ def model_card(training: dict[str, Any], evaluation: dict[str, Any]) -> str:
         for kind in evaluation["train"]["questions"]
     ]
     stages = [
-        "- stage {name}: {steps:,} steps of {batch_size} scenes, {minutes:.0f} minutes, AdamW, peak learning rate "
-        "{learning_rate:g}, cosine".format(**stage)
+        "- stage {name}: {steps:,} steps of {batch_size} scenes, {minutes:.0f} minutes, Muon for the matrices and "
+        "AdamW for the rest, peak learning rates {learning_rates[0]:g} and {learning_rates[1]:g}, cosine".format(
+            **stage
+        )
         for stage in training["stages"]
     ]
     return CARD.format(

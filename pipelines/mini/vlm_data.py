@@ -35,13 +35,13 @@ def render_scenes(folder: Path, n: int, processes: int) -> None:
     if (folder / "targets.npz").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    images = np.lib.format.open_memmap(
+    images = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
         folder / "images.npy", mode="w+", dtype=np.uint8, shape=(n, IMAGE_SIZE_PX, IMAGE_SIZE_PX, 3)
     )
     targets = []
     with get_context("fork").Pool(processes) as pool:
         rendered = pool.imap(_render_scene, range(TRAIN_SEED, TRAIN_SEED + n), chunksize=200)
-        for index, (pixels, target) in enumerate(tqdm(rendered, total=n, desc="render")):
+        for index, (pixels, target) in enumerate(tqdm(rendered, total=n, desc="render", mininterval=5)):
             images[index] = pixels
             targets.append(target)
     images.flush()

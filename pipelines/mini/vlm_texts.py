@@ -30,7 +30,7 @@ def describe_scenes(folder: Path, n: int, processes: int) -> None:
         return
     with get_context("fork").Pool(processes) as pool:
         described = pool.imap(_describe_scene, range(TRAIN_SEED, TRAIN_SEED + n), chunksize=200)
-        rows = list(tqdm(described, total=n, desc="describe"))
+        rows = list(tqdm(described, total=n, desc="describe", mininterval=5))
     pq.write_table(pa.Table.from_pylist(rows), folder / "texts.parquet")
 
 
@@ -97,12 +97,13 @@ def pack(rows: list[tuple[int, list[Branch]]], tokenizer: PreTrainedTokenizerFas
         packed.append((ids, segments, positions, labels, weights))
     length = max(len(row[0]) for row in packed)
     fills = (tokenizer.pad_token_id, -1, 0, IGNORED, 0.0)
-    ids, segments, positions, labels, weights = (
+    columns = [
         torch.tensor([row[column] + [fill] * (length - len(row[column])) for row in packed])
         for column, fill in enumerate(fills)
-    )
-    same_text = segments[:, :, None] == segments[:, None, :]
-    behind_image = segments[:, None, :] == 0
+    ]
+    input_ids, row_segments, position_ids, label_ids, answer_weights = columns
+    same_text = row_segments[:, :, None] == row_segments[:, None, :]
+    behind_image = row_segments[:, None, :] == 0
     visible = (same_text | behind_image) & torch.ones(length, length, dtype=torch.bool).tril()
     image_index = torch.tensor([index for index, _ in rows])
-    return PackedTexts(image_index, ids, positions, visible[:, None], labels, weights)
+    return PackedTexts(image_index, input_ids, position_ids, visible[:, None], label_ids, answer_weights)

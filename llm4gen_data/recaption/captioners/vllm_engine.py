@@ -62,8 +62,9 @@ class VllmCaptioner:
         return list(await asyncio.gather(*(self._caption(request) for request in requests)))
 
     async def close(self) -> None:
-        """Stop the engine."""
+        """Stop the engine, and let go of it while the modules its destructor needs are still there."""
         self._engine.shutdown()
+        del self._engine
 
     async def _caption(self, request: CaptionRequest) -> Completion:
         from vllm.v1.engine.exceptions import EngineDeadError
