@@ -140,9 +140,9 @@ def fetch_with_retry(
 
 def equip_worker(request: dict[str, Any]) -> None:
     """Put the limits in place in a process that fetches, and end it when the process that started it is gone."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()  # first of all: the import takes seconds
     import img2dataset.downloader as downloader
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     handlers: list[urllib.request.BaseHandler] = [
         BoundedResponses(DEADLINE_TIMEOUTS * request["arguments"]["timeout"])
     ]
@@ -158,6 +158,7 @@ def equip_worker(request: dict[str, Any]) -> None:
 def main(request: dict[str, Any]) -> None:
     """Run img2dataset on the request; end at once when standard input closes, that is when our parent is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_a_worker, daemon=True).start()
     from img2dataset import download
     from img2dataset.downloader import download_image_with_retry
 
@@ -172,6 +173,18 @@ def _end_with_parent() -> None:
         parent.join()
     else:
         os.read(0, 1)  # returns when the pipe from the process that started us closes
+    os._exit(1)
+
+
+def _end_with_a_worker() -> None:
+    # multiprocessing.Pool forgets the task of a worker that was killed and waits for it for ever.
+    workers: set[Any] = set()
+    while not (killed := [worker for worker in workers if (worker.exitcode or 0) < 0]):
+        time.sleep(0.5)
+        workers |= set(multiprocessing.active_children())
+    print(
+        f"Error: a download process was killed by signal {-killed[0].exitcode}, perhaps for want of memory", flush=True
+    )
     os._exit(1)
 
 

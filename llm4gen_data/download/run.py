@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,14 +26,24 @@ from llm4gen_data.download.process import img2dataset_process, last_words, requi
 from llm4gen_data.download.shards import REFUSED, SUCCESS, Marker, finish_shard, read_marker, shard_path
 from llm4gen_data.download.staging import FetchedShard, fetched_shards, stage, write_request
 from llm4gen_data.errors import UserError
-from llm4gen_data.runs import SCHEMA_VERSION, is_complete, open_run, package_versions, read_json, write_json
+from llm4gen_data.runs import (
+    SCHEMA_VERSION,
+    fingerprint_hash,
+    is_complete,
+    open_run,
+    package_versions,
+    read_json,
+    write_json,
+)
 from llm4gen_data.sources.laion import UrlTable, open_url_table
 
 # Shards handed to one img2dataset process: enough to pay for its start, few enough to keep `work/` small.
 WINDOW_SHARDS = 1000
 MAX_ERRORS_IN_MANIFEST = 100
+# img2dataset processes in a row that may end without a single finished shard.
+MAX_FAILURES = 2
 POLL_S = 0.2
-# img2dataset waits for ever when one of its workers dies; no request may take this long by far (see fetch.py).
+# No request takes so long by far, see fetch.py.
 STALL_S = 600
 
 
@@ -154,9 +164,12 @@ def _finish_all_shards(config: DownloadConfig, table: UrlTable) -> dict[int, Mar
         try:
             finishing.submit_fetched()  # what a killed start had fetched and not yet taken over
             finishing.wait(bar)
-            while len(markers) < n_shards:
-                missing = [shard for shard in range(n_shards) if shard not in markers]
-                _run_window(config, table, missing[:WINDOW_SHARDS], finishing, bar)
+            n_failures = 0
+            while missing := [shard for shard in range(n_shards) if shard not in markers]:
+                complaint = _run_window(config, table, missing[:WINDOW_SHARDS], finishing, bar)
+                n_failures = n_failures + 1 if complaint else 0
+                if n_failures == MAX_FAILURES:
+                    raise UserError(complaint)
         except BaseException:
             stop.set()
             pool.shutdown(cancel_futures=True)
@@ -166,8 +179,11 @@ def _finish_all_shards(config: DownloadConfig, table: UrlTable) -> dict[int, Mar
 
 def _run_window(
     config: DownloadConfig, table: UrlTable, shards: list[int], finishing: Finishing, bar: tqdm[Any]
-) -> None:
-    # Neither img2dataset's exit code nor its end is trusted: what counts is the shards it left.
+) -> str:
+    """Let one img2dataset process fetch `shards`; says what went wrong if not one of them was finished.
+
+    Neither its exit code nor its end is trusted: what counts is the shards it left.
+    """
     work, log = config.out / "work", config.out / "img2dataset.log"
     shutil.rmtree(work, ignore_errors=True)
     n_rows = sum(stage(table, shards, work, config.shard_rows, config.allow_private_hosts))
@@ -189,13 +205,14 @@ def _run_window(
             stalled = time.monotonic() - changed_at > STALL_S
             time.sleep(POLL_S)
     finishing.wait(bar)
-    if finishing.n_shards() == shards_before:
-        what = "made no progress" if stalled else f"ended with code {process.returncode} and no result"
-        raise UserError(f"img2dataset {what}: {last_words(log)} (its log: {log})")
+    if finishing.n_shards() > shards_before:
+        return ""
+    what = "made no progress" if stalled else f"ended with code {process.returncode} and no result"
+    return f"img2dataset {what}: {last_words(log)} (its log: {log})"
 
 
 def _advance(bar: tqdm[Any], n_rows: int) -> None:
-    # Rows under way are counted before their shard is finished; a shard that is fetched again does not turn the bar back.
+    # Rows under way are counted before their shard is finished; one fetched again does not turn the bar back.
     bar.update(max(0, n_rows - int(bar.n)))
 
 
@@ -225,36 +242,37 @@ def _img2dataset_arguments(config: DownloadConfig) -> dict[str, Any]:
 
 
 def _manifest(config: DownloadConfig, table: UrlTable, markers: dict[int, Marker]) -> dict[str, Any]:
-    counts: Counter[str] = Counter()
+    status: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     for marker in markers.values():
-        counts.update(marker.counts)
+        status.update(marker.status)
         errors.update(marker.errors)
     started_at = datetime.fromtimestamp((config.out / "fingerprint.json").stat().st_mtime, UTC)
+    fingerprint = _fingerprint(config, table)
     return {
-        "command": "download",
         "schema_version": SCHEMA_VERSION,
+        "command": "download",
+        "run_id": fingerprint_hash(fingerprint),
+        "fingerprint": fingerprint,
         "started_at": started_at.isoformat(timespec="seconds"),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "n_rows": sum(marker.n_rows for marker in markers.values()),
-        "counts": dict(counts.most_common()),
+        "status": dict(status.most_common()),
         "errors": dict(errors.most_common(MAX_ERRORS_IN_MANIFEST)),
-        "config": to_plain(config),
-        "fingerprint": _fingerprint(config, table),
-        "versions": package_versions("img2dataset", "pillow", "pyarrow"),
         "outputs": [
-            {"path": str(shard_path(config.out, shard).relative_to(config.out)), **asdict(marker)}
+            {"path": f"shards/{shard_path(config.out, shard).name}", "sha256": marker.sha256, "rows": marker.rows}
             for shard, marker in markers.items()
         ],
+        "versions": package_versions("img2dataset", "pillow", "pyarrow"),
     }
 
 
 def _report(out: Path, manifest: dict[str, Any]) -> None:
-    counts, errors = manifest["counts"], Counter(manifest["errors"])
-    n_rows, n_success = manifest["n_rows"], counts.get(SUCCESS, 0)
+    status, errors = manifest["status"], Counter(manifest["errors"])
+    n_rows, n_success = manifest["n_rows"], status.get(SUCCESS, 0)
     if n_success == 0:
         reason, n_times = errors.most_common(1)[0]
-        hint = "" if set(counts) != {REFUSED} else " (see --allow-private-hosts)"
+        hint = "" if set(status) != {REFUSED} else " (see --allow-private-hosts)"
         raise UserError(
             f"{out}: 0 of {n_rows} images arrived: most frequent reason {reason!r}, {n_times} rows{hint}; "
             "every row is kept with its reason"

@@ -42,14 +42,17 @@ PIECE_ROWS = 100
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What stands beside a finished shard: which rows it holds and how they fared."""
+    """What stands beside a finished shard: the input rows [start, stop) that it holds and how they fared."""
 
-    first_row: int
-    n_rows: int
-    counts: dict[str, int]
+    rows: tuple[int, int]
+    status: dict[str, int]
     errors: dict[str, int]
-    n_bytes: int
     sha256: str
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the shard."""
+        return self.rows[1] - self.rows[0]
 
 
 class Stopped(Exception):
@@ -67,7 +70,8 @@ def read_marker(out: Path, shard: int) -> Marker | None:
     marker = path.with_suffix(".json")
     if not marker.exists() or not path.exists():
         return None
-    return Marker(**read_json(marker))
+    fields = read_json(marker)
+    return Marker(**fields | {"rows": tuple(fields["rows"])})
 
 
 def finish_shard(out: Path, source: FetchedShard, first_row: int, image_size: int, stop: threading.Event) -> Marker:
@@ -94,11 +98,9 @@ def finish_shard(out: Path, source: FetchedShard, first_row: int, image_size: in
     write_shard(path, table)
     statuses = Counter(table["download_status"].to_pylist())
     marker = Marker(
-        first_row=first_row,
-        n_rows=table.num_rows,
-        counts=dict(statuses.most_common()),
+        rows=(first_row, first_row + table.num_rows),
+        status=dict(statuses.most_common()),
         errors=dict(Counter(error for error in table["download_error"].to_pylist() if error).most_common()),
-        n_bytes=path.stat().st_size,
         sha256=sha256_file(path),
     )
     write_json(path.with_suffix(".json"), asdict(marker))

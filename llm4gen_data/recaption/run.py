@@ -138,12 +138,12 @@ def _caption_pending(
     ready = time.perf_counter()
     n_rows = sum(shard.stop - shard.start for shard in pending)
     with tqdm(total=source.n_rows, initial=source.n_rows - n_rows, unit="img", desc="recaption") as progress:
-        n_done = asyncio.run(_Recaption(config, source, captioner, fingerprint, progress).run(pending))
-    ended = time.perf_counter()
+        work = _Recaption(config, source, captioner, fingerprint, progress)
+        asyncio.run(work.run(pending))
     return {
         "load_s": round(ready - began, 3),
-        "caption_s": round(ended - ready, 3),
-        "rows_per_s": round(n_done / (ended - ready), 3),
+        "caption_s": round(work.seconds, 3),
+        "rows_per_s": round(work.n_done / work.seconds, 3),
     }
 
 
@@ -181,11 +181,13 @@ class _Recaption:
         self.fingerprint, self.progress = fingerprint, progress
         self.instruction = INSTRUCTIONS.get(config.instruction, config.instruction)
         self.room = asyncio.Semaphore(captioner.max_in_flight)
-        self.n_captioned = 0
+        self.n_done = 0
+        self.seconds = 0.0
         self.failures: Counter[str] = Counter()
 
-    async def run(self, pending: Sequence[Shard]) -> int:
-        """Caption and commit every pending shard; the number of rows that were done by this process."""
+    async def run(self, pending: Sequence[Shard]) -> None:
+        """Caption and commit every pending shard, then free the captioner."""
+        began = time.perf_counter()
         try:
             async with asyncio.TaskGroup() as group:
                 for shard in pending:
@@ -195,8 +197,8 @@ class _Recaption:
             # the first failure cancelled the rest, whose cancellations say nothing
             raise failed.exceptions[0] from None
         finally:
+            self.seconds = time.perf_counter() - began
             await self.captioner.close()
-        return self.n_captioned
 
     def _read(self, shard: Shard) -> list[SourceRow]:
         return list(self.source.read(shard.start, shard.stop))
@@ -245,7 +247,7 @@ class _Recaption:
         )
 
     def _count(self, row: SourceRow, outcome: Outcome) -> None:
-        self.n_captioned += 1
+        self.n_done += 1
         self.progress.update()
         if outcome.status != "success":
             self.failures[outcome.status] += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pandas as pd
 from llm4gen_data.errors import UserError
 from llm4gen_data.parquet import open_parquet
 from llm4gen_data.recaption.publish import summary
+from llm4gen_data.recaption.truth import truth_scores
 from llm4gen_data.runs import read_json
+from llm4gen_data.scenes.score import KINDS, FactScore, format_scores
 
 COLUMNS = ["key", "url", "sha256", "alt_text", "caption", "n_words", "status", "keep", "reject_reasons"]
 # Words that say nothing about what is in a picture.
@@ -45,11 +48,11 @@ def stats(run_directory: Path, scenes: Path | None = None) -> None:
     _draw_gates(table, folder / "gates.png")
     _draw_words(table, folder / "frequent_words.png")
     print(summary(run_directory))
-    print(f"figures: {', '.join(str(path) for path in sorted(folder.glob('*.png')))}")
     if scenes is not None:
-        from llm4gen_data.recaption.truth import print_truth
-
-        print_truth(table, scenes)
+        scores = truth_scores(table, scenes)
+        _draw_truth(scores, folder / "truth.png")
+        print(f"\nFacts in the texts against the truth of {scenes}:\n{format_scores(scores)}")
+    print(f"figures: {', '.join(str(path) for path in sorted(folder.glob('*.png')))}")
 
 
 def read_captions(run_directory: Path) -> pd.DataFrame:
@@ -92,6 +95,20 @@ def _draw_gates(table: pd.DataFrame, path: Path) -> None:
 def _draw_words(table: pd.DataFrame, path: Path) -> None:
     captions = table["caption"].dropna()
     _draw_bars(frequent_words(captions), f"Most frequent words of {len(captions):,} captions", "captions", path)
+
+
+def _draw_truth(scores: Mapping[str, Mapping[str, FactScore]], path: Path) -> None:
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained", sharey=True)
+    for axis, measure in zip(axes, ("precision", "recall"), strict=True):
+        for offset, ((name, kinds), color) in enumerate(zip(scores.items(), (BEFORE, AFTER), strict=True)):
+            heights = [100 * (getattr(kinds[kind], measure) or 0) for kind in KINDS]
+            bars = axis.bar([i + 0.4 * offset for i in range(len(KINDS))], heights, 0.38, color=color, label=name)
+            axis.bar_label(bars, fmt="{:.0f}", fontsize=8)
+        axis.set_xticks([i + 0.2 for i in range(len(KINDS))], KINDS)
+        axis.set(title=f"{measure} of facts, %", ylim=(0, 108))
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False)
+    _save(figure, path)
 
 
 def _draw_bars(bars: list[tuple[str, int]], title: str, unit: str, path: Path) -> None:

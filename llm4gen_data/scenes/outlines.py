@@ -18,7 +18,7 @@ def outline(shape: str) -> tuple[Point, ...]:
         case "triangle":
             return _ring_points(3, radius=1.0)
         case "diamond":
-            return ((0.0, -1.0), (0.74, 0.0), (0.0, 1.0), (-0.74, 0.0))
+            return ((0.0, -1.0), (0.8, 0.0), (0.0, 1.0), (-0.8, 0.0))
         case "pentagon":
             return _ring_points(5, radius=1.0)
         case "hexagon":
@@ -35,7 +35,8 @@ def outline(shape: str) -> tuple[Point, ...]:
         case "arrow":
             return ((1.0, 0.0), (0.1, -0.9), (0.1, -0.38), (-0.92, -0.38), (-0.92, 0.38), (0.1, 0.38), (0.1, 0.9))
         case "semicircle":
-            return tuple((cos(pi * k / _ARC_STEPS), 0.45 - sin(pi * k / _ARC_STEPS)) for k in range(_ARC_STEPS + 1))
+            angles = [pi * k / _ARC_STEPS for k in range(_ARC_STEPS + 1)]
+            return tuple((0.92 * cos(a), 0.38 - 0.92 * sin(a)) for a in angles)
     raise KeyError(shape)
 
 

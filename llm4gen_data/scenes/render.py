@@ -38,7 +38,7 @@ def render(scene: Scene, size_px: int = FRAME_PX) -> "Image.Image":
 def mark_color(color: str) -> tuple[int, int, int]:
     """The shade of a texture's marks: darker than the object, only on black and white a middle gray."""
     if color == "black":
-        return (132, 132, 136)
+        return (114, 114, 118)
     if color == "white":
         return (118, 118, 124)
     r, g, b = COLORS[color]

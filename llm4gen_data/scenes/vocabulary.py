@@ -100,7 +100,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "dotted": ("dotted", "spotted"),
     "checkered": ("checkered", "checked"),
     "outlined": ("outlined", "rimmed"),
-    "small": ("small", "little"),
+    "small": ("small", "tiny"),
     "large": ("large", "big"),
 }
 
@@ -134,7 +134,7 @@ HELD_OUT_SYNONYMS: dict[str, tuple[str, ...]] = {
     "dotted": ("speckled",),
     "checkered": ("chessboard-like",),
     "outlined": ("bordered",),
-    "small": ("petite", "tiny"),
+    "small": ("petite", "little"),
     "large": ("huge", "sizable"),
 }
 

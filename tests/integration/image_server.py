@@ -36,6 +36,9 @@ class WebServer(ThreadingHTTPServer):
         self.delay_s = 0.0
         self.url = f"http://127.0.0.1:{self.server_port}"
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed in the middle of an answer is no error here."""
+
 
 class Handler(BaseHTTPRequestHandler):
     """Serves what the path says, e.g. /png/17, /robots/17/noai, /truncated/17."""

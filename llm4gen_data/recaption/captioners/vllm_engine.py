@@ -63,7 +63,7 @@ class VllmCaptioner:
 
     async def close(self) -> None:
         """Stop the engine, and let go of it while the modules its destructor needs are still there."""
-        self._engine.shutdown()
+        self._engine.shutdown(timeout=1.0)
         del self._engine
 
     async def _caption(self, request: CaptionRequest) -> Completion:

@@ -66,11 +66,11 @@ def test_a_shard_has_every_row_once_in_input_order(work: Path) -> None:
     assert table["source_width"].to_pylist() == [4, 5, 6, 7]
     assert table.schema.field("image").type == IMAGE
     assert marker == read_marker(out, 1)
-    assert (marker.first_row, marker.n_rows) == (4, 4)
-    assert marker.counts == {"success": 2, "refused": 1, "failed_to_download": 1}
+    assert (marker.rows, marker.n_rows) == ((4, 8), 4)
+    assert marker.status == {"success": 2, "refused": 1, "failed_to_download": 1}
     assert marker.errors == {"private host localhost": 1, LOST_ROW: 1}
     assert marker.sha256 == sha256_file(shard_path(out, 1))
-    assert finish_shard(out, second, 8, 1024, threading.Event()).counts == {"success": 2}
+    assert finish_shard(out, second, 8, 1024, threading.Event()).status == {"success": 2}
 
 
 def test_the_same_shard_again_has_the_same_bytes(work: Path) -> None:

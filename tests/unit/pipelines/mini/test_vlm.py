@@ -1,10 +1,16 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, Idefics3ForConditionalGeneration
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    Idefics3ForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
 
 from llm4gen_data.scenes.sample import sample_scene
 from pipelines.mini.train_vlm import SceneHeads, encode_images, text_losses
@@ -12,7 +18,7 @@ from pipelines.mini.vlm import answer, branch, build_model, build_processor, bui
 from pipelines.mini.vlm_data import ATTRIBUTES, NO_OBJECT, grid_targets, index_batches, pixel_values
 from pipelines.mini.vlm_texts import every_text, pack
 
-TEXTS = [
+TEXTS: list[dict[str, Any]] = [
     {
         "dense": "A large red circle lies left of a small blue star.",
         "medium": "There is a red circle. It lies left of a star.",
@@ -24,12 +30,12 @@ ROW = [(*branch("Describe this image briefly.", TEXTS[0]["short"]), 1.0), (*bran
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
+def tokenizer() -> PreTrainedTokenizerFast:
     return build_tokenizer(every_text(TEXTS))
 
 
 @pytest.fixture(scope="module")
-def model(tokenizer) -> Idefics3ForConditionalGeneration:
+def model(tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGeneration:
     torch.manual_seed(0)
     return build_model(tokenizer).eval()
 
@@ -39,23 +45,25 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
 
 
-def test_known_words_are_one_token_and_any_text_survives(tokenizer) -> None:
+def test_known_words_are_one_token_and_any_text_survives(tokenizer: PreTrainedTokenizerFast) -> None:
     assert len(tokenizer(" A red circle and a blue star.")["input_ids"]) == 8
     assert tokenizer.decode(tokenizer("crimson Ω!")["input_ids"]) == "crimson Ω!"
 
 
-def test_pixels_equal_the_processors(tokenizer, images) -> None:
+def test_pixels_equal_the_processors(tokenizer: PreTrainedTokenizerFast, images: np.ndarray) -> None:
     processed = build_processor(tokenizer).image_processor(list(images), return_tensors="pt")["pixel_values"]
     assert torch.equal(pixel_values(images), processed[0])
 
 
-def test_packed_loss_equals_that_of_each_text_alone(tokenizer, model, images) -> None:
+def test_packed_loss_equals_that_of_each_text_alone(
+    tokenizer: PreTrainedTokenizerFast, model: Idefics3ForConditionalGeneration, images: np.ndarray
+) -> None:
     """Texts that share a row and an image must not see each other."""
     processor = build_processor(tokenizer)
     with torch.inference_mode():
         tokens = encode_images(model, images)
         packed = text_losses(model, tokens, pack([(0, ROW[:1]), (1, ROW)], tokenizer))["text"]
-        nll, total = 0.0, 0.0
+        nll, total = torch.zeros(()), 0.0
         for index, (prompt, reply, weight) in [(0, ROW[0]), (1, ROW[0]), (1, ROW[1])]:
             image = Image.fromarray(images[index])
             inputs = processor(text=f"<|im_start|>User:<image>{prompt}{reply}", images=[image], return_tensors="pt")
@@ -66,7 +74,7 @@ def test_packed_loss_equals_that_of_each_text_alone(tokenizer, model, images) ->
     assert packed.item() == pytest.approx((nll / total).item(), abs=1e-5)
 
 
-def test_prompt_is_the_chat_template(tokenizer) -> None:
+def test_prompt_is_the_chat_template(tokenizer: PreTrainedTokenizerFast) -> None:
     content = [{"type": "image"}, {"type": "text", "text": "Is it red?"}]
     prompt = build_processor(tokenizer).apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True
@@ -74,7 +82,9 @@ def test_prompt_is_the_chat_template(tokenizer) -> None:
     assert prompt == "<|im_start|>User:<image>" + branch("Is it red?", "")[0]
 
 
-def test_export_loads_and_answers_alike(tokenizer, model, images, tmp_path: Path) -> None:
+def test_export_loads_and_answers_alike(
+    tokenizer: PreTrainedTokenizerFast, model: Idefics3ForConditionalGeneration, images: np.ndarray, tmp_path: Path
+) -> None:
     export(model, build_processor(tokenizer), tmp_path)
     loaded = AutoModelForImageTextToText.from_pretrained(tmp_path)
     assert loaded.dtype == torch.float32
@@ -94,7 +104,7 @@ def test_targets_name_each_object_where_it_is() -> None:
     assert np.abs(offsets).max() <= 0.5
 
 
-def test_heads_learn_from_objects_only(images) -> None:
+def test_heads_learn_from_objects_only(images: np.ndarray) -> None:
     attributes = torch.full((2, 16, 4), NO_OBJECT)
     attributes[0, 5] = torch.tensor([1, 2, 3, 1])
     targets = {"attributes": attributes, "offsets": torch.zeros(2, 16, 2), "backgrounds": torch.tensor([0, 3])}
