@@ -329,8 +329,8 @@ CLOSERS_OF_SEVERAL = (
     ),
 )
 CLOSERS_OF_ONE = (
-    ("it stands alone in the frame", "only this one figure is shown", "it has the whole frame to itself"),
-    ("it can hardly be missed", "it stands out well from the background"),
+    ("a single figure is all there is", "only this one figure is shown", "the figure has the whole frame to itself"),
+    ("the figure can hardly be missed", "the figure stands out well from the background"),
 )
 GROUP_CLOSERS = (
     "{they} look exactly alike",

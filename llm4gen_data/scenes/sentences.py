@@ -95,13 +95,13 @@ def say_ordinals(draft: Draft, order: list[int]) -> None:
     """ "The first is red, the second blue and dotted, and the last ..."."""
     names = ["the first", "the second", "the third", "the fourth"][: len(order)]
     names[-1] = draft.rng.choice((names[-1], "the last"))
-    parts = []
-    for name, u in zip(names, order, strict=True):
-        missing = _some_missing(draft, u)
-        if missing:
-            parts.append(f"{name} is {predicate(draft, u, missing)}")
-    if parts:
-        draft.say(enumeration(parts) if draft.rng.random() < 0.5 else "; ".join(parts), {})
+    unsaid = [a for a in ATTRIBUTES if all(a not in draft.stated[u] for u in order)]
+    unsaid = [a for a in unsaid if len({getattr(draft.units[u].object, a) for u in order}) > 1]
+    if not unsaid:
+        return
+    told = draft.rng.sample(unsaid, draft.rng.randint(1, len(unsaid)))
+    parts = [f"{name} is {predicate(draft, u, told)}" for name, u in zip(names, order, strict=True)]
+    draft.say(enumeration(parts) if draft.rng.random() < 0.5 else "; ".join(parts), {})
 
 
 def say_pair(draft: Draft, a: int, b: int) -> None:
@@ -132,17 +132,11 @@ def say_pair(draft: Draft, a: int, b: int) -> None:
     draft.say(draft.choose(patterns), keys)
 
 
-def _some_missing(draft: Draft, u: int) -> list[str]:
-    """One, two or all of the attributes not yet said of a unit."""
-    missing = [a for a in ATTRIBUTES if a not in draft.stated[u]]
-    return draft.rng.sample(missing, draft.rng.randint(1, len(missing))) if missing else []
-
-
 def predicate(draft: Draft, u: int, attributes: list[str]) -> str:
     """ "small, red and striped" or "red with dark stripes"; the attributes count as said."""
     draft.stated[u].update(attributes)
     unit, words = draft.units[u], draft.words
-    if "texture" in attributes and len(attributes) > 1 and draft.rng.random() < 0.4:
+    if {"texture", "color"} <= set(attributes) and draft.rng.random() < 0.4:
         rest = [words.adjective(unit, a) for a in attributes if a != "texture"]
         return enumeration(rest) + " " + words.with_texture(unit)
     return enumeration([words.adjective(unit, a) for a in attributes])
@@ -211,6 +205,8 @@ def say_background(draft: Draft) -> None:
         "tone": draft.scene.background,
         "everything": draft.rng.choice(("everything", "all of this")),
     }
+    if not draft.sentences:  # nothing has been said yet that "all of this" could mean
+        patterns = tuple(p for p in patterns if p.startswith(("the ", "a ")))
     draft.ground_said = True
     draft.say(draft.choose(patterns), keys)
 

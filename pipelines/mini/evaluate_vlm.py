@@ -12,6 +12,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from llm4gen_data.scenes.facts import caption_facts, compare, truth_facts
 from tqdm import trange
 from transformers import (
     AutoModelForImageTextToText,
@@ -21,8 +22,7 @@ from transformers import (
 )
 
 from llm4gen_data.recaption.instructions import INSTRUCTIONS, QUESTION_SUFFIX
-from llm4gen_data.scenes.describe import questions
-from llm4gen_data.scenes.facts import caption_facts, compare, truth_facts
+from llm4gen_data.scenes.questions import questions
 from llm4gen_data.scenes.render import render
 from llm4gen_data.scenes.sample import Scene, Split, sample_scene
 from pipelines.mini.vlm import MAX_NEW_TOKENS, answer

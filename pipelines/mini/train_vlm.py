@@ -17,18 +17,17 @@ from typing import Any
 
 import click
 import numpy as np
-import pyarrow.parquet as pq
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
-from PIL import Image
-from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
+from transformers import AutoProcessor, Idefics3ForConditionalGeneration, Idefics3Processor
 
 from llm4gen_data.recaption.instructions import INSTRUCTIONS
 from llm4gen_data.scenes.vocabulary import BACKGROUNDS
 from pipelines.mini.vlm import GRID_SIZE, answer, build_model, build_processor, build_tokenizer, export
-from pipelines.mini.vlm_data import ATTRIBUTES, NO_OBJECT, index_batches, pixel_values, render_scenes
-from pipelines.mini.vlm_texts import PackedTexts, describe_scenes, every_text, pack, scene_branches
+from pipelines.mini.vlm_data import ATTRIBUTES, NO_OBJECT, TRAIN_SEED, index_batches, pixel_values, render_scenes
+from pipelines.mini.vlm_texts import PackedTexts, describe, pack, scene_branches, vocabulary_texts
 
 LossParts = dict[str, torch.Tensor]
 
@@ -194,18 +193,16 @@ def train(out: Path, n_scenes: int, vision: Stage, caption: Stage, threads: int,
     """Prepare the scenes, train both stages and export `out/model`, with `training.json` beside it."""
     data = out / "data"
     render_scenes(data, n_scenes, threads)
-    describe_scenes(data, n_scenes, threads)
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     images = np.load(data / "images.npy", mmap_mode="r")
     targets = {name: torch.from_numpy(array) for name, array in np.load(data / "targets.npz").items()}
-    texts = pq.read_table(data / "texts.parquet").to_pylist()
-    tokenizer = build_tokenizer(every_text(texts))
-    processor = build_processor(tokenizer)
+    processor = load_processor(out / "processor", threads)
+    tokenizer = processor.tokenizer
     model = build_model(tokenizer)
     heads = SceneHeads(model.config.text_config.hidden_size)
     eyes = {"vision_model": model.model.vision_model, "connector": model.model.connector, "heads": heads}
-    click.echo(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens, {len(texts):,} scenes")
+    click.echo(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens, {n_scenes:,} scenes")
 
     def scene_losses(indices: np.ndarray, image_tokens: torch.Tensor) -> LossParts:
         parts: LossParts = heads(image_tokens, {name: t[indices] for name, t in targets.items()})
@@ -220,7 +217,7 @@ def train(out: Path, n_scenes: int, vision: Stage, caption: Stage, threads: int,
         rows = [
             (position, branches)
             for position, index in enumerate(indices)
-            for branches in scene_branches(texts[index], rng, n_questions=4)
+            for branches in scene_branches(describe(TRAIN_SEED + int(index), rng), rng, n_questions=4)
         ]
         image_tokens = encode_images(model, images[indices])
         parts = text_losses(model, image_tokens, pack(rows, tokenizer))
@@ -257,6 +254,14 @@ def train(out: Path, n_scenes: int, vision: Stage, caption: Stage, threads: int,
     }
     (out / "training.json").write_text(json.dumps(training, indent=2) + "\n")
     click.echo(out / "model")
+
+
+def load_processor(folder: Path, processes: int) -> Idefics3Processor:
+    """Load the processor from `folder`; the first time, build it with a vocabulary from 8,000 scenes."""
+    if not folder.exists():
+        build_processor(build_tokenizer(vocabulary_texts(8_000, processes))).save_pretrained(folder)
+    processor: Idefics3Processor = AutoProcessor.from_pretrained(folder)
+    return processor
 
 
 def sample_captions(model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, images: np.ndarray) -> str:

@@ -101,7 +101,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGen
     text: dict[str, Any] = {
         "model_type": "llama",
         "hidden_size": 128,
-        "intermediate_size": 240,
+        "intermediate_size": 224,
         "num_hidden_layers": 4,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,  # head size 32 is the smallest that vLLM's CPU attention supports

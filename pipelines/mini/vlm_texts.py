@@ -1,19 +1,17 @@
-"""vlm-mini's texts: what is said and asked about the training scenes, packed into rows behind their image."""
+"""vlm-mini's texts: what is said and asked about a training scene, packed into rows behind their image."""
 
 import random
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from llm4gen_data.recaption.instructions import INSTRUCTIONS, QUESTION_SUFFIX
-from llm4gen_data.scenes.describe import dense_caption, medium_caption, questions, short_caption
+from llm4gen_data.scenes.describe import dense_caption, medium_caption, short_caption
+from llm4gen_data.scenes.questions import questions
 from llm4gen_data.scenes.sample import sample_scene
 from pipelines.mini.vlm import IMAGE_PREFIX, branch
 from pipelines.mini.vlm_data import TRAIN_SEED
@@ -24,18 +22,22 @@ ANSWER_WEIGHT = 4.0  # of a yes or no, whose two tokens would drown among a capt
 Branch = tuple[str, str, float]  # rest of the prompt behind the image, answer, weight of the answer's tokens
 
 
-def describe_scenes(folder: Path, n: int, processes: int) -> None:
-    """Write `texts.parquet`: each training scene's three captions and its questions; left as it is if there."""
-    if (folder / "texts.parquet").exists():
-        return
+def vocabulary_texts(n: int, processes: int) -> list[str]:
+    """Return all that the tokenizer must hold as whole words: what `n` scenes are told by, and the prompt itself."""
+    seeds = range(TRAIN_SEED, TRAIN_SEED + n)
     with get_context("fork").Pool(processes) as pool:
-        described = pool.imap(_describe_scene, range(TRAIN_SEED, TRAIN_SEED + n), chunksize=200)
-        rows = list(tqdm(described, total=n, desc="describe", mininterval=5))
-    pq.write_table(pa.Table.from_pylist(rows), folder / "texts.parquet")
+        described = tqdm(pool.imap(_describe, seeds, chunksize=100), total=n, desc="describe", mininterval=5)
+        texts = list(described)
+    return every_text(texts)
 
 
-def _describe_scene(seed: int) -> dict[str, Any]:
-    scene, rng = sample_scene(seed, split="train"), random.Random(seed)
+def _describe(seed: int) -> dict[str, Any]:
+    return describe(seed, random.Random(seed))
+
+
+def describe(seed: int, rng: random.Random) -> dict[str, Any]:
+    """Tell a training scene: its captions, by the names of their instructions, and its `questions`."""
+    scene = sample_scene(seed, split="train")
     return {
         "dense": dense_caption(scene, rng),
         "medium": medium_caption(scene, rng),
@@ -45,7 +47,7 @@ def _describe_scene(seed: int) -> dict[str, Any]:
 
 
 def every_text(texts: list[dict[str, Any]]) -> list[str]:
-    """Return all that the tokenizer must hold as whole words: captions, questions, answers, the prompt itself."""
+    """Return captions, questions, answers and instructions as they stand in a prompt."""
     said = [text[name] for text in texts for name in INSTRUCTIONS]
     asked = [q["question"] + QUESTION_SUFFIX for text in texts for q in text["questions"]]
     answered = [f" {text}" for text in [*said, "Yes", "No"]]

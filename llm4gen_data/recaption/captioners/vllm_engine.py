@@ -11,6 +11,7 @@ from typing import Any
 
 from llm4gen_data.errors import UserError
 from llm4gen_data.recaption.captioner import CaptionRequest, Completion, Engine, Sampling, model_path
+from llm4gen_data.recaption.captioners.vllm_plugin import ENABLED
 from llm4gen_data.registry import require_working_torchvision
 
 
@@ -105,16 +106,14 @@ class _ChatPrompt:
 
 
 def _settle_environment() -> None:
-    """Set what vLLM reads at import, unless the user has: on a CPU one process and one thread are fastest (and
-    ready in a third of the time), and nothing is reported home."""
+    """Set what vLLM and its engine process read at import, unless the user has; nothing is reported home."""
+    os.environ[ENABLED] = "1"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     import torch
 
     if not torch.cuda.is_available():
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def _last_line(error: BaseException) -> str:
