@@ -7,7 +7,6 @@ few missing. Stopped at any point, the same command goes on from there.
 from __future__ import annotations
 
 import http.server
-import json
 import re
 import shlex
 import signal
@@ -17,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,7 @@ import pyarrow.parquet as pq
 
 from llm4gen_data.errors import UserError
 from llm4gen_data.options import HELP_SETTINGS, one_line_errors
-from llm4gen_data.runs import write_text
-from llm4gen_data.scenes.sample import Scene
-from llm4gen_data.scenes.score import caption_scores, format_scores
+from llm4gen_data.runs import is_complete, write_text
 
 HOST = "127.0.0.1"
 COMMAND = Path(sys.executable).parent / "llm4gen-data"
@@ -49,7 +46,10 @@ def demo(out: Path, n: int, port: int | None) -> None:
     began = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     scenes, downloaded, refined = out / "scenes", out / "downloaded", out / "refined"
-    with serve_images(scenes / "images", remembered_port(out, port)) as base_url:
+    port = chosen_port(out, port)
+    base_url = f"http://{HOST}:{port}/"
+    with nullcontext() if is_complete(downloaded) else serve_images(scenes / "images", port):
+        write_text(out / "port", f"{port}\n")
         stage(
             f"1/5  Draw {n} scenes: images whose truth is known, with alt texts as noisy as LAION's",
             ["scenes", "--n", n, "--seed", 0, "--base-url", base_url, "--out", scenes],
@@ -63,8 +63,11 @@ def demo(out: Path, n: int, port: int | None) -> None:
         ["recaption", downloaded, "--captioner", "vllm", "--model", "vlm-mini", "--out", refined],
     )
     stage("4/5  Prove that every input row is there once, with a caption or a reason", ["verify", refined])
-    stage("5/5  Draw what changed", ["stats", refined])
-    show_results(scenes, refined)
+    stage(
+        "5/5  Draw what changed, and hold the texts against the truth of the scenes, fact by fact",
+        ["stats", refined, "--scenes", scenes / "scenes.parquet"],
+    )
+    show_examples(scenes, refined)
     click.echo(f"\nDone in {time.monotonic() - began:.0f} s. Look at:")
     click.echo(f"  {refined / 'data'}/    the data set (Parquet), for datasets.load_dataset({str(refined)!r})")
     click.echo(f"  {refined / 'README.md'}    its card")
@@ -72,27 +75,24 @@ def demo(out: Path, n: int, port: int | None) -> None:
     click.echo("Your own images next:\n  $ llm4gen-data recaption FOLDER --model MODEL --out refined --dry-run")
 
 
-def remembered_port(out: Path, port: int | None) -> int:
-    """The port of an earlier start, which the URLs name, or else `port`, or else a free one; kept in `out`/port."""
+def chosen_port(out: Path, port: int | None) -> int:
+    """The port of an earlier start, which its URLs name (file `port` in `out`), or else `port`, or else a free one."""
     file = out / "port"
     if file.exists():
         earlier = int(file.read_text(encoding="utf-8"))
         if port not in (None, earlier):
-            raise UserError(
-                f"--port {port}: {out} was started with port {earlier}; leave --port away or give another --out"
-            )
+            raise UserError(f"--port {port}: {out} was started with port {earlier}; give no --port, or another --out")
         return earlier
     if port is None:
         with socket.socket() as free:
             free.bind((HOST, 0))
             port = free.getsockname()[1]
-    write_text(file, f"{port}\n")
     return port
 
 
 @contextmanager
-def serve_images(folder: Path, port: int) -> Iterator[str]:
-    """Serve the images of `folder` on this machine only; yields the base URL. Raises UserError for a taken port."""
+def serve_images(folder: Path, port: int) -> Iterator[None]:
+    """Serve the images of `folder` to this machine only, while the block runs. Raises UserError for a taken port."""
     try:
         server = ImageServer((HOST, port), partial(ImageHandler, directory=str(folder)))
     except OSError as error:
@@ -102,7 +102,7 @@ def serve_images(folder: Path, port: int) -> Iterator[str]:
     with server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
         try:
-            yield f"http://{HOST}:{port}/"
+            yield
         finally:
             server.shutdown()
 
@@ -170,28 +170,15 @@ def stage(title: str, arguments: Sequence[object]) -> None:
     click.echo(f"({time.monotonic() - began:.0f} s)")
 
 
-def show_results(scenes: Path, refined: Path) -> None:
-    """Print some captions before and after, and the facts in all of them against the truth."""
-    columns = ["url", "alt_text", "caption", "status"]
-    rows = pq.read_table(refined / "data", columns=columns).to_pylist()
-    truth = pq.read_table(scenes / "scenes.parquet", columns=["url", "file_name", "scene"]).to_pylist()
-    by_url = {row["url"]: row for row in truth}
-    captioned = [row for row in rows if row["status"] == "success"]
+def show_examples(scenes: Path, refined: Path) -> None:
+    """Print some captions before and after."""
+    table = pq.read_table(refined / "data", columns=["key", "alt_text", "caption", "status"])
+    rows = [row for row in table.to_pylist() if row["status"] == "success" and row["alt_text"]]
     click.secho("\nBefore and after", bold=True)
-    for row in [row for row in captioned if row["alt_text"]][:N_EXAMPLES]:
-        click.echo(f"  {scenes / by_url[row['url']]['file_name']}")
-        click.echo(f"    alt text: {row['alt_text']}")
-        click.echo(f"    caption:  {row['caption']}")
-    click.secho(f"\nFacts in {len(captioned)} texts against the truth of their scenes", bold=True)
-    known = [Scene.from_dict(json.loads(by_url[row["url"]]["scene"])) for row in captioned]
-    click.echo(
-        format_scores(
-            {
-                "alt text": caption_scores(known, [row["alt_text"] for row in captioned]),
-                "refined caption": caption_scores(known, [row["caption"] for row in captioned]),
-            }
-        )
-    )
+    for row in rows[:N_EXAMPLES]:
+        click.echo(f"  {scenes / 'images' / row['key']}.png")  # a row's key in the download is its number
+        click.echo(f"    before: {row['alt_text']}")
+        click.echo(f"    after:  {row['caption']}")
 
 
 main = one_line_errors(demo)

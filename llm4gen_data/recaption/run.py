@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +26,17 @@ from llm4gen_data.recaption.captioner import (
     CAPTIONERS,
     DEFAULT_MODEL,
     Captioner,
-    CaptionRequest,
-    Completion,
     Engine,
     Sampling,
     model_fingerprint,
 )
 from llm4gen_data.recaption.gates import Gates
 from llm4gen_data.recaption.instructions import INSTRUCTIONS
-from llm4gen_data.recaption.journal import Journal, Outcome
-from llm4gen_data.recaption.prepare import ImageError, PreparedImage, prepare
+from llm4gen_data.recaption.loop import CaptionLoop
 from llm4gen_data.recaption.shards import Shard
 from llm4gen_data.registry import resolve
 from llm4gen_data.runs import SCHEMA_VERSION, is_complete, open_run, read_json
-from llm4gen_data.sources.source import Source, SourceRow, absolute, open_source
+from llm4gen_data.sources.source import Source, absolute, open_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +135,26 @@ def _caption_pending(
     ready = time.perf_counter()
     n_rows = sum(shard.stop - shard.start for shard in pending)
     with tqdm(total=source.n_rows, initial=source.n_rows - n_rows, unit="img", desc="recaption") as progress:
-        work = _Recaption(config, source, captioner, fingerprint, progress)
-        asyncio.run(work.run(pending))
+        loop = CaptionLoop(
+            source=source,
+            captioner=captioner,
+            instruction=fingerprint["instruction"],
+            max_pixels=config.max_pixels,
+            commit=partial(
+                shards.commit,
+                instruction=fingerprint["instruction"],
+                gates=config.gates,
+                store_images=config.store_images,
+                extra_schema=source.extra_schema,
+                metadata=fingerprint,
+            ),
+            progress=progress,
+        )
+        asyncio.run(loop.run(pending))
     return {
         "load_s": round(ready - began, 3),
-        "caption_s": round(work.seconds, 3),
-        "rows_per_s": round(work.n_done / work.seconds, 3),
+        "caption_s": round(loop.seconds, 3),
+        "rows_per_s": round(loop.n_done / loop.seconds, 3),
     }
 
 
@@ -164,123 +175,6 @@ def _ticking(description: str) -> Iterator[None]:
         finally:
             done.set()
             thread.join()
-
-
-class _Recaption:
-    """The work in flight of one process: which rows are out, which shards are open."""
-
-    def __init__(
-        self,
-        config: RecaptionConfig,
-        source: Source,
-        captioner: Captioner,
-        fingerprint: dict[str, Any],
-        progress: tqdm[Any],
-    ) -> None:
-        self.config, self.source, self.captioner = config, source, captioner
-        self.fingerprint, self.progress = fingerprint, progress
-        self.instruction = INSTRUCTIONS.get(config.instruction, config.instruction)
-        self.room = asyncio.Semaphore(captioner.max_in_flight)
-        self.n_done = 0
-        self.seconds = 0.0
-        self.failures: Counter[str] = Counter()
-
-    async def run(self, pending: Sequence[Shard]) -> None:
-        """Caption and commit every pending shard, then free the captioner."""
-        began = time.perf_counter()
-        try:
-            async with asyncio.TaskGroup() as group:
-                for shard in pending:
-                    rows = await asyncio.to_thread(self._read, shard)
-                    await self._start(group, shard, rows)
-        except BaseExceptionGroup as failed:
-            # the first failure cancelled the rest, whose cancellations say nothing
-            raise failed.exceptions[0] from None
-        finally:
-            self.seconds = time.perf_counter() - began
-            await self.captioner.close()
-
-    def _read(self, shard: Shard) -> list[SourceRow]:
-        return list(self.source.read(shard.start, shard.stop))
-
-    async def _start(self, group: asyncio.TaskGroup, shard: Shard, rows: Sequence[SourceRow]) -> None:
-        """Hand over the rows of a shard that its journal does not hold, as room allows."""
-        journal = Journal(shard.journal)
-        self.progress.update(len(journal.outcomes))
-        todo = [(shard.start + i, row) for i, row in enumerate(rows) if shard.start + i not in journal.outcomes]
-        if not todo:
-            await self._commit(shard, rows, journal)
-        for first in range(0, len(todo), self.captioner.batch_size):
-            batch = todo[first : first + self.captioner.batch_size]
-            await self.room.acquire()
-            group.create_task(self._work(shard, rows, journal, batch))
-
-    async def _work(
-        self, shard: Shard, rows: Sequence[SourceRow], journal: Journal, batch: Sequence[tuple[int, SourceRow]]
-    ) -> None:
-        try:
-            prepared = await asyncio.to_thread(_prepare, [row for _, row in batch], self.config.max_pixels)
-            images = [image for image in prepared if isinstance(image, PreparedImage)]
-            requests = [CaptionRequest(image.image, self.instruction) for image in images]
-            completions = iter(await self.captioner.caption(requests) if requests else [])
-        finally:
-            self.room.release()
-        for (number, row), image in zip(batch, prepared, strict=True):
-            outcome = _outcome(image, next(completions)) if isinstance(image, PreparedImage) else image
-            journal.append(number, outcome)
-            self._count(row, outcome)
-        if len(journal.outcomes) == len(rows):
-            await self._commit(shard, rows, journal)
-
-    async def _commit(self, shard: Shard, rows: Sequence[SourceRow], journal: Journal) -> None:
-        journal.close()
-        await asyncio.to_thread(
-            shards.commit,
-            shard,
-            rows,
-            journal.outcomes,
-            instruction=self.instruction,
-            gates=self.config.gates,
-            store_images=self.config.store_images,
-            extra_schema=self.source.extra_schema,
-            metadata=self.fingerprint,
-        )
-
-    def _count(self, row: SourceRow, outcome: Outcome) -> None:
-        self.n_done += 1
-        self.progress.update()
-        if outcome.status != "success":
-            self.failures[outcome.status] += 1
-            self.progress.set_postfix(self.failures)
-        if outcome.status in ("failed_image", "failed_caption") and self.failures[outcome.status] <= 5:
-            tqdm.write(f"{row.key}: {outcome.status}: {outcome.error_message}")
-
-
-def _prepare(rows: Sequence[SourceRow], max_pixels: int) -> list[PreparedImage | Outcome]:
-    return [_prepare_row(row, max_pixels) for row in rows]
-
-
-def _prepare_row(row: SourceRow, max_pixels: int) -> PreparedImage | Outcome:
-    if row.image is None:
-        return Outcome("failed_download", row.download_error or "no image")
-    try:
-        return prepare(row.image, max_pixels)
-    except ImageError as error:
-        return Outcome("failed_image", str(error))
-
-
-def _outcome(image: PreparedImage, completion: Completion) -> Outcome:
-    return Outcome(
-        status="success" if completion.error is None else "failed_caption",
-        error_message=completion.error,
-        caption_raw=completion.text if completion.error is None else None,
-        finish_reason=completion.finish_reason if completion.error is None else None,
-        n_output_tokens=completion.n_output_tokens if completion.error is None else None,
-        width=image.width,
-        height=image.height,
-        seen_width=image.image.width,
-        seen_height=image.image.height,
-    )
 
 
 def _refuse_too_many_failures(out: Path, max_failed_share: float) -> None:

@@ -25,12 +25,13 @@ def truth_scores(captions: pd.DataFrame, scenes: Path) -> dict[str, dict[str, Fa
     by_url = dict(zip(truth["url"], truth["scene"], strict=True))
     by_file = dict(zip(truth["file_name"], truth["scene"], strict=True))
     captioned = captions[captions["status"] == "success"]
-    known = [by_url.get(url) or by_file.get(key) for url, key in zip(captioned["url"], captioned["key"], strict=True)]
-    rows = [(json.loads(scene), row) for scene, row in zip(known, captioned.itertuples(), strict=True) if scene]
-    if not rows:
+    worlds, alt_texts, refined = [], [], []
+    for key, url, alt_text, caption in captioned[["key", "url", "alt_text", "caption"]].itertuples(index=False):
+        scene = by_url.get(url) or by_file.get(key)
+        if scene is not None:
+            worlds.append(Scene.from_dict(json.loads(scene)))
+            alt_texts.append(alt_text)
+            refined.append(caption)
+    if not worlds:
         raise UserError(f"{scenes}: knows none of the {len(captioned)} captioned images, neither by url nor by key")
-    worlds = [Scene.from_dict(scene) for scene, _ in rows]
-    return {
-        "alt text": caption_scores(worlds, [row.alt_text for _, row in rows]),
-        "caption": caption_scores(worlds, [row.caption for _, row in rows]),
-    }
+    return {"alt text": caption_scores(worlds, alt_texts), "caption": caption_scores(worlds, refined)}

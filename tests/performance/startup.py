@@ -7,7 +7,7 @@ import time
 
 from tests.commands import BIN
 
-COMMANDS = (
+COMMANDS: tuple[tuple[str, ...], ...] = (
     ("llm4gen-data", "--help"),
     ("llm4gen-data", "recaption", "--help"),
     ("llm4gen-model", "--help"),
@@ -24,7 +24,7 @@ def seconds(command: list[str]) -> float:
 
 def main() -> None:
     """Interleaved rounds, medians in milliseconds, the ratio to `python -c pass`."""
-    lines = {("python", "-c", "pass"): [sys.executable, "-c", "pass"]}
+    lines: dict[tuple[str, ...], list[str]] = {("python", "-c", "pass"): [sys.executable, "-c", "pass"]}
     lines |= {command: [str(BIN / command[0]), *command[1:]] for command in COMMANDS}
     taken: dict[tuple[str, ...], list[float]] = {name: [] for name in lines}
     for _ in range(N_ROUNDS):

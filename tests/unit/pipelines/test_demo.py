@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llm4gen_data.errors import UserError
-from pipelines.demo import MISSING, OPTED_OUT, remembered_port, serve_images
+from pipelines.demo import MISSING, OPTED_OUT, chosen_port, serve_images
 
 
 def test_the_server_gives_images_only_and_fails_where_it_should(tmp_path: Path) -> None:
@@ -17,7 +17,9 @@ def test_the_server_gives_images_only_and_fails_where_it_should(tmp_path: Path) 
         (images / f"{number:09d}.png").write_bytes(b"pixels")
     (tmp_path / "scenes.parquet").write_bytes(b"the truth")
     (images / "notes.txt").write_bytes(b"not an image")
-    with serve_images(images, remembered_port(tmp_path, None)) as base_url:
+    port = chosen_port(tmp_path, None)
+    with serve_images(images, port):
+        base_url = f"http://127.0.0.1:{port}/"
         assert urllib.request.urlopen(f"{base_url}images/000000000.png").read() == b"pixels"
         refused = urllib.request.urlopen(f"{base_url}images/{OPTED_OUT:09d}.png")
         assert refused.headers["X-Robots-Tag"] == "noai"
@@ -28,14 +30,15 @@ def test_the_server_gives_images_only_and_fails_where_it_should(tmp_path: Path) 
 
 
 def test_the_port_is_kept_and_a_contradiction_is_told(tmp_path: Path) -> None:
-    port = remembered_port(tmp_path, None)
-    assert remembered_port(tmp_path, None) == remembered_port(tmp_path, port) == port
-    with pytest.raises(UserError, match=f"was started with port {port}"):
-        remembered_port(tmp_path, port + 1)
+    assert chosen_port(tmp_path, 4567) == 4567
+    (tmp_path / "port").write_text("5678\n")
+    assert chosen_port(tmp_path, None) == chosen_port(tmp_path, 5678) == 5678
+    with pytest.raises(UserError, match="was started with port 5678"):
+        chosen_port(tmp_path, 4567)
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
-    port = remembered_port(tmp_path, None)
+    port = chosen_port(tmp_path, None)
     with (
         serve_images(tmp_path, port),
         pytest.raises(UserError, match=f"port {port}: Address already in use"),

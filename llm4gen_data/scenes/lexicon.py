@@ -1,0 +1,121 @@
+"""Cut a caption into the words that matter: what they name, in canonical form, each with its kind."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from llm4gen_data.scenes.phrases import GROUNDS
+from llm4gen_data.scenes.vocabulary import BACKGROUNDS, COLORS, HELD_OUT_SYNONYMS, SHAPES, SIZES, SYNONYMS, TEXTURES
+from llm4gen_data.scenes.wording import NUMBER_WORDS, plural
+
+TokenKind = Literal[
+    "shape", "shapes", "color", "texture", "size", "marks", "a", "the", "number", "one", "thing", "pronoun",
+    "name", "everything", "relation", "relation to it", "neighbor", "with", "forward", "joint", "break", "word",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word or phrase: its kind, and what it means in canonical form (the text itself for plain words)."""
+
+    kind: TokenKind
+    value: str
+
+
+_MARKS = {"stripes": "striped", "bands": "striped", "dots": "dotted", "spots": "dotted", "checks": "checkered"}
+_MARKS |= {"checkerboard pattern": "checkered", "rim": "outlined", "outline": "outlined"}
+_MARKS |= {"no pattern": "solid", "no marks": "solid", "nothing but one even tone": "solid", "one even tone": "solid"}
+_WITHOUT = {"without any pattern": "solid", "without marks": "solid"}
+
+_RELATIONS = {
+    "left of": ("to the left of", "on the left of", "left of", "to the left", "on the left"),
+    "right of": ("to the right of", "on the right of", "right of", "to the right", "on the right"),
+    "above": ("above", "higher up than", "higher than"),
+    "below": ("below", "beneath", "underneath", "under", "lower down than", "lower than"),
+}
+_RELATIONS_TO_IT = {
+    "left of": ("to its left", "on its left", "to their left", "on their left"),
+    "right of": ("to its right", "on its right", "to their right", "on their right"),
+}
+# "a plus sign to the left" is a place in the frame, but "its neighbor to the left" is a relation.
+_PLACES = re.compile(
+    r"\b(?:in|at|near|on) the (?:"
+    r"(?:upper|lower|top|bottom) (?:left|right)(?: corner)?|top|bottom|middle|center"
+    r"|(?:left|right|upper|lower) (?:side|edge|part|half)"
+    r")(?: of the (?:frame|picture|image|drawing|scene))?\b"
+)
+_GROUND = re.compile(r"\b(?:(?:an?|the) )?(?:(?:plain|even|light|soft|muted|uniform|single|pale) )*(?:gray|beige|pale blue|sage|lilac)?"
+                     r" ?(?:background|backdrop|ground)\b")  # fmt: skip
+_TONES = re.compile(r"\b(?:(?:light|darker|pale|soft) )*(?:gray|beige|pale blue|sage|lilac)\b(?! (?:stripe|band|dot|spot|check|rim|outline))")
+
+
+@cache
+def _phrases() -> tuple[dict[str, Token], re.Pattern[str]]:
+    """Every phrase with its token, and a pattern that finds the longest of them."""
+    found: dict[str, Token] = {}
+    for words in (SYNONYMS, HELD_OUT_SYNONYMS):
+        for canonical, synonyms in words.items():
+            for synonym in synonyms:
+                if canonical in SHAPES:
+                    found[synonym] = Token("shape", canonical)
+                    found[plural(synonym)] = Token("shapes", canonical)
+                else:
+                    found[synonym] = Token(attribute_of(canonical), canonical)
+    found |= {phrase: Token("marks", texture) for phrase, texture in _MARKS.items()}
+    found |= {phrase: Token("texture", texture) for phrase, texture in _WITHOUT.items()}
+    for relation, phrases in _RELATIONS.items():
+        found |= {phrase: Token("relation", relation) for phrase in phrases}
+    for relation, phrases in _RELATIONS_TO_IT.items():
+        found |= {phrase: Token("relation to it", relation) for phrase in phrases}
+    found |= {word: Token("number", str(n)) for n, word in NUMBER_WORDS.items() if n > 1}
+    found |= {word: Token("one", word) for word in ("one", "ones")}
+    found |= {word: Token("thing", word) for word in ("object", "figure", "shape", "objects", "figures", "shapes")}
+    found |= {word: Token("pronoun", "it") for word in ("it", "its", "itself")}
+    found |= {word: Token("pronoun", "they") for word in ("they", "them", "their")}
+    found |= {word: Token("pronoun", "which") for word in ("which", "whose")}
+    found |= {word: Token("name", word) for word in ("former", "latter", "first", "second", "third", "fourth", "last")}
+    found |= {phrase: Token("everything", phrase) for phrase in ("both", "all of them", "all two", "all three", "all four")}
+    found |= {phrase: Token("forward", phrase) for phrase in ("belongs to", "the color of", "chosen for", "that of")}
+    found |= {word: Token("joint", word) for word in (",", "and")}
+    found |= {word: Token("break", word) for word in (";", ":", "while", "whereas", "but", "unlike")}
+    found |= {"a": Token("a", "a"), "an": Token("a", "an"), "the": Token("the", "the"), "with": Token("with", "with")}
+    found |= {word: Token("neighbor", word) for word in ("neighbor", "neighbour")}
+    longest_first = sorted(found, key=len, reverse=True)
+    alternatives = "|".join(re.escape(phrase) for phrase in longest_first)
+    return found, re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])|[,;:]|[\w-]+")
+
+
+def attribute_of(canonical: str) -> Literal["color", "texture", "size"]:
+    """Which attribute a canonical word is a value of."""
+    if canonical in COLORS:
+        return "color"
+    return "texture" if canonical in TEXTURES else "size"
+
+
+assert all(attribute_of(size) == "size" for size in SIZES)
+
+
+def sentences(text: str) -> Iterator[tuple[str, list[Token]]]:
+    """Each sentence in lower case, without places in the frame and backgrounds, and its tokens."""
+    tokens, pattern = _phrases()
+    for raw in re.split(r"[.!?]+(?:\s|$)|\n", text.lower()):
+        sentence = _PLACES.sub(" ", raw.replace("_", " "))
+        for grounds in GROUNDS.values():
+            for ground in grounds:
+                sentence = sentence.replace(ground, " ")
+        sentence = _TONES.sub(" ", _GROUND.sub(" ", sentence))
+        found = [tokens.get(phrase, Token("word", phrase)) for phrase in pattern.findall(sentence)]
+        if found:
+            yield sentence, found
+
+
+def background_of(text: str) -> str | None:
+    """Which background a caption names, None if none or more than one fits."""
+    lowered = text.lower()
+    named = {name for name, grounds in GROUNDS.items() if any(ground in lowered for ground in grounds)}
+    return named.pop() if len(named) == 1 else None
+
+
+assert set(GROUNDS) == set(BACKGROUNDS)
