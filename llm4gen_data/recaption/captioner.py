@@ -94,6 +94,13 @@ class Captioner(Protocol):
         ...
 
 
+def inference_dtype(engine: Engine) -> str:
+    """The dtype to load a model in: as stored on a GPU, float32 on a CPU, where half precision is slow or inexact."""
+    import torch
+
+    return engine.dtype if engine.dtype != "auto" or torch.cuda.is_available() else "float32"
+
+
 def model_path(model: str) -> str:
     """The folder of a bundled model, or the name as it is (a local folder or a hub id).
 

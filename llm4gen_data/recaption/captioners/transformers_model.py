@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from llm4gen_data.errors import UserError
-from llm4gen_data.recaption.captioner import CaptionRequest, Completion, Engine, Sampling, model_path
+from llm4gen_data.recaption.captioner import CaptionRequest, Completion, Engine, Sampling, inference_dtype, model_path
 from llm4gen_data.registry import require_working_torchvision
 
 
@@ -22,10 +22,11 @@ class TransformersCaptioner:
 
         path = model_path(model)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = engine.dtype if engine.dtype != "auto" or device == "cuda" else "float32"
         try:
             self._processor = AutoProcessor.from_pretrained(path, revision=revision)
-            self._model = AutoModelForImageTextToText.from_pretrained(path, revision=revision, dtype=dtype)
+            self._model = AutoModelForImageTextToText.from_pretrained(
+                path, revision=revision, dtype=inference_dtype(engine)
+            )
         except (ValueError, OSError, RuntimeError) as error:
             raise UserError(f"transformers cannot load {model!r}: {str(error).splitlines()[0]}") from error
         self._model.to(device).eval()

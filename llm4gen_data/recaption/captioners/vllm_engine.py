@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llm4gen_data.errors import UserError
-from llm4gen_data.recaption.captioner import CaptionRequest, Completion, Engine, Sampling, model_path
+from llm4gen_data.recaption.captioner import CaptionRequest, Completion, Engine, Sampling, inference_dtype, model_path
 from llm4gen_data.recaption.captioners.vllm_plugin import ENABLED
 from llm4gen_data.registry import require_working_torchvision
 
@@ -41,7 +41,7 @@ class VllmCaptioner:
         wanted = {
             "model": path,
             "revision": revision,
-            "dtype": engine.dtype,
+            "dtype": inference_dtype(engine),
             "max_model_len": engine.max_model_len,
             "max_num_seqs": engine.max_num_seqs,
             "limit_mm_per_prompt": {"image": 1, "video": 0},
