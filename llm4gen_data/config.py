@@ -27,7 +27,7 @@ def load_config(
     import yaml
 
     values: dict[str, Any] = {}
-    origin = "--set"
+    origin = "configuration"
     if file is not None:
         origin = str(file)
         try:

@@ -157,7 +157,7 @@ def _finish_all_shards(config: DownloadConfig, table: UrlTable) -> dict[int, Mar
     mininterval_s = 0.2 if sys.stderr.isatty() else 10
     stop = threading.Event()
     with (
-        tqdm(total=table.n_rows, initial=rows_done, desc="download", unit=" rows", mininterval=mininterval_s) as bar,
+        tqdm(total=table.n_rows, initial=rows_done, desc="download", unit="row", mininterval=mininterval_s) as bar,
         ThreadPoolExecutor(_n_processes(config)) as pool,
     ):
         finishing = Finishing(config, pool, stop, markers)

@@ -16,7 +16,7 @@ from llm4gen_data.scenes.sample import sample_scene
 from pipelines.mini.train_vlm import SceneHeads, encode_images, text_losses
 from pipelines.mini.vlm import answer, branch, build_model, build_processor, build_tokenizer, export
 from pipelines.mini.vlm_data import ATTRIBUTES, NO_OBJECT, grid_targets, index_batches, pixel_values
-from pipelines.mini.vlm_texts import every_text, pack
+from pipelines.mini.vlm_texts import ANSWER_WEIGHT, NAMING_WEIGHT, every_text, naming_tokens, pack
 
 TEXTS: list[dict[str, Any]] = [
     {
@@ -26,7 +26,10 @@ TEXTS: list[dict[str, Any]] = [
         "questions": [{"question": "Is there a red circle?", "answer": "yes"}],
     }
 ]
-ROW = [(*branch("Describe this image briefly.", TEXTS[0]["short"]), 1.0), (*branch("Is it red?", "Yes"), 4.0)]
+ROW = [
+    (*branch("Describe this image briefly.", TEXTS[0]["short"]), 1.0),
+    (*branch("Is it red?", "Yes"), ANSWER_WEIGHT),
+]
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +66,16 @@ def test_packed_loss_equals_that_of_each_text_alone(
     with torch.inference_mode():
         tokens = encode_images(model, images)
         packed = text_losses(model, tokens, pack([(0, ROW[:1]), (1, ROW)], tokenizer))["text"]
-        nll, total = torch.zeros(()), 0.0
+        nll, total = torch.zeros(()), torch.zeros(())
         for index, (prompt, reply, weight) in [(0, ROW[0]), (1, ROW[0]), (1, ROW[1])]:
             image = Image.fromarray(images[index])
             inputs = processor(text=f"<|im_start|>User:<image>{prompt}{reply}", images=[image], return_tensors="pt")
             n = len(tokenizer(reply)["input_ids"])
-            logits = model(**inputs).logits[0, -n - 1 : -1]
-            nll += weight * torch.nn.functional.cross_entropy(logits, inputs["input_ids"][0, -n:], reduction="sum")
-            total += weight * n
+            logits, wanted = model(**inputs).logits[0, -n - 1 : -1], inputs["input_ids"][0, -n:]
+            named = torch.isin(wanted, torch.tensor(sorted(naming_tokens(tokenizer))))
+            weights = weight * torch.where(named, NAMING_WEIGHT, 1.0)
+            nll += (weights * torch.nn.functional.cross_entropy(logits, wanted, reduction="none")).sum()
+            total += weights.sum()
     assert packed.item() == pytest.approx((nll / total).item(), abs=1e-5)
 
 
