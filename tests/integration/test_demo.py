@@ -1,0 +1,81 @@
+"""`make demo`, smaller: stopped with Ctrl-C in every stage it goes on, and ends with what it promises."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from tests.commands import BIN, assert_one_line, run
+
+ROOT = Path(__file__).parents[2]
+N = 60
+
+
+def start_demo(out: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [str(BIN / "python"), "-m", "pipelines.demo", "--n", str(N), "--out", str(out)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def interrupt_when(reached: Callable[[], bool], out: Path) -> None:
+    """Start the demo, press Ctrl-C when `reached`, as a terminal does: to the whole process group."""
+    process = start_demo(out)
+    end = time.monotonic() + 240
+    while not reached():
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert "goes on from here" in output
+
+
+def test_the_demo_goes_on_after_ctrl_c_in_every_stage(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    scenes, downloaded, refined = out / "scenes", out / "downloaded", out / "refined"
+    interrupt_when(lambda: any(scenes.glob("images/*.png")), out)
+    assert not (scenes / "manifest.json").exists()
+    interrupt_when(lambda: (downloaded / "fingerprint.json").exists(), out)
+    assert not (downloaded / "manifest.json").exists()
+    interrupt_when(lambda: (refined / "fingerprint.json").exists(), out)
+    assert not (refined / "manifest.json").exists()
+    process = start_demo(out)
+    output, _ = process.communicate(timeout=400)
+    print("\n" + output[output.rindex("5/5") :])
+    assert process.returncode == 0, output
+    rows = pq.read_table(refined / "data").to_pylist()
+    status = [row["status"] for row in rows]
+    assert len(rows) == N
+    assert status.count("failed_download") == 3  # one opted out, two are missing
+    assert status.count("success") == N - 3
+    assert {row["download_error"] for row in rows if row["status"] == "failed_download"} != {None}
+    assert f"{N} inputs, {N - 3} captions + 3 tombstones: whole, each exactly once" in output
+    for words in ("Before and after", "precision", "datasets.load_dataset", "Your own images next"):
+        assert words in output
+    assert {path.name for path in (refined / "stats").iterdir()} == {
+        "caption_length.png",
+        "frequent_words.png",
+        "gates.png",
+        "truth.png",
+    }
+
+
+def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run("python", "-m", "pipelines.demo", "--port", port, "--out", tmp_path / "demo")
+    assert_one_line(result, 1, f"port {port}", "in use")
