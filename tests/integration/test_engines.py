@@ -47,9 +47,8 @@ def test_vllm_and_transformers_write_the_same_captions(scenes: Path, vllm_run: P
     )
     assert result.returncode == 0, result.stderr
     ours, theirs = captions(vllm_run), captions(scenes.parent / "transformers")
-    print(
-        f"\n{sum(a == b for a, b in zip(ours, theirs, strict=True))} of {N_SCENES} captions equal; the first: {ours[0]}"
-    )
+    n_equal = sum(a == b for a, b in zip(ours, theirs, strict=True))
+    print(f"\n{n_equal} of {N_SCENES} captions equal; the first: {ours[0]}")
     assert ours == theirs
     assert len(set(ours)) > N_SCENES // 2
 
