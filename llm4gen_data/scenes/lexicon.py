@@ -7,13 +7,34 @@ from functools import cache
 from typing import Literal
 
 from llm4gen_data.scenes.phrases import GROUNDS
-from llm4gen_data.scenes.vocabulary import BACKGROUNDS, COLORS, HELD_OUT_SYNONYMS, SHAPES, SIZES, SYNONYMS, TEXTURES
+from llm4gen_data.scenes.vocabulary import COLORS, HELD_OUT_SYNONYMS, SHAPES, SYNONYMS, TEXTURES
 from llm4gen_data.scenes.wording import NUMBER_WORDS, plural
 
 TokenKind = Literal[
-    "shape", "shapes", "color", "texture", "size", "marks", "a", "the", "number", "one", "thing", "pronoun",
-    "name", "everything", "relation", "relation to it", "neighbor", "with", "forward", "joint", "break", "word",
-]  # fmt: skip
+    "shape",
+    "shapes",
+    "color",
+    "texture",
+    "size",
+    "marks",  # of a texture: "stripes"
+    "a",
+    "the",
+    "number",
+    "one",
+    "thing",
+    "pronoun",
+    "name",  # "former", "first", ...
+    "everything",
+    "order",  # "from left to right"
+    "relation",
+    "relation to it",
+    "neighbor",
+    "with",
+    "forward",  # what comes before it describes what comes after: "red is the color of the circle"
+    "joint",
+    "break",  # between clauses
+    "word",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +48,7 @@ class Token:
 _MARKS = {"stripes": "striped", "bands": "striped", "dots": "dotted", "spots": "dotted", "checks": "checkered"}
 _MARKS |= {"checkerboard pattern": "checkered", "rim": "outlined", "outline": "outlined"}
 _MARKS |= {"no pattern": "solid", "no marks": "solid", "nothing but one even tone": "solid", "one even tone": "solid"}
-_WITHOUT = {"without any pattern": "solid", "without marks": "solid"}
+_MARKS |= {"any pattern": "solid", "marks": "solid"}
 
 _RELATIONS = {
     "left of": ("to the left of", "on the left of", "left of", "to the left", "on the left"),
@@ -40,15 +61,19 @@ _RELATIONS_TO_IT = {
     "right of": ("to its right", "on its right", "to their right", "on their right"),
 }
 # "a plus sign to the left" is a place in the frame, but "its neighbor to the left" is a relation.
-_PLACES = re.compile(
-    r"\b(?:in|at|near|on) the (?:"
-    r"(?:upper|lower|top|bottom) (?:left|right)(?: corner)?|top|bottom|middle|center"
-    r"|(?:left|right|upper|lower) (?:side|edge|part|half)"
-    r")(?: of the (?:frame|picture|image|drawing|scene))?\b"
-)
-_GROUND = re.compile(r"\b(?:(?:an?|the) )?(?:(?:plain|even|light|soft|muted|uniform|single|pale) )*(?:gray|beige|pale blue|sage|lilac)?"
-                     r" ?(?:background|backdrop|ground)\b")  # fmt: skip
-_TONES = re.compile(r"\b(?:(?:light|darker|pale|soft) )*(?:gray|beige|pale blue|sage|lilac)\b(?! (?:stripe|band|dot|spot|check|rim|outline))")
+_TONE = r"(?:gray|beige|pale blue|sage|lilac)"
+# What is cut out before words are looked at: places in the frame, backgrounds, idioms that hold a word of ours.
+_CUT_OUT = [
+    re.compile(
+        r"\b(?:in|at|near|on) the (?:(?:upper|lower|top|bottom) (?:left|right)(?: corner)?|top|bottom|middle|center"
+        r"|(?:left|right|upper|lower) (?:side|edge|part|half))(?: of the (?:frame|picture|image|drawing|scene))?\b"
+    ),
+    re.compile("|".join(re.escape(ground) for grounds in GROUNDS.values() for ground in grounds)),
+    re.compile(rf"\b(?:(?:even|plain|light|soft|muted|uniform) )*(?:{_TONE} )?(?:background|backdrop|ground)\b"),
+    re.compile(rf"\b(?:light )?{_TONE}\b(?! (?:stripe|band|dot|spot|check|rim|outline|line))"),
+    re.compile(r"(?<=bands) cross\b"),
+    re.compile(r"\bin plain sight\b|\bthe first thing one notices\b|\bat first glance\b|\blook first\b"),
+]
 
 
 @cache
@@ -64,7 +89,6 @@ def _phrases() -> tuple[dict[str, Token], re.Pattern[str]]:
                 else:
                     found[synonym] = Token(attribute_of(canonical), canonical)
     found |= {phrase: Token("marks", texture) for phrase, texture in _MARKS.items()}
-    found |= {phrase: Token("texture", texture) for phrase, texture in _WITHOUT.items()}
     for relation, phrases in _RELATIONS.items():
         found |= {phrase: Token("relation", relation) for phrase in phrases}
     for relation, phrases in _RELATIONS_TO_IT.items():
@@ -76,11 +100,15 @@ def _phrases() -> tuple[dict[str, Token], re.Pattern[str]]:
     found |= {word: Token("pronoun", "they") for word in ("they", "them", "their")}
     found |= {word: Token("pronoun", "which") for word in ("which", "whose")}
     found |= {word: Token("name", word) for word in ("former", "latter", "first", "second", "third", "fourth", "last")}
-    found |= {phrase: Token("everything", phrase) for phrase in ("both", "all of them", "all two", "all three", "all four")}
+    found |= {
+        phrase: Token("everything", phrase) for phrase in ("both", "all of them", "all two", "all three", "all four")
+    }
     found |= {phrase: Token("forward", phrase) for phrase in ("belongs to", "the color of", "chosen for", "that of")}
     found |= {word: Token("joint", word) for word in (",", "and")}
     found |= {word: Token("break", word) for word in (";", ":", "while", "whereas", "but", "unlike")}
+    found |= {"from left to right": Token("order", "left of"), "from top to bottom": Token("order", "above")}
     found |= {"a": Token("a", "a"), "an": Token("a", "an"), "the": Token("the", "the"), "with": Token("with", "with")}
+    found["without"] = Token("with", "with")
     found |= {word: Token("neighbor", word) for word in ("neighbor", "neighbour")}
     longest_first = sorted(found, key=len, reverse=True)
     alternatives = "|".join(re.escape(phrase) for phrase in longest_first)
@@ -94,28 +122,26 @@ def attribute_of(canonical: str) -> Literal["color", "texture", "size"]:
     return "texture" if canonical in TEXTURES else "size"
 
 
-assert all(attribute_of(size) == "size" for size in SIZES)
-
-
-def sentences(text: str) -> Iterator[tuple[str, list[Token]]]:
-    """Each sentence in lower case, without places in the frame and backgrounds, and its tokens."""
+def sentences(text: str) -> Iterator[list[Token]]:
+    """The tokens of each sentence, without places in the frame and backgrounds."""
     tokens, pattern = _phrases()
-    for raw in re.split(r"[.!?]+(?:\s|$)|\n", text.lower()):
-        sentence = _PLACES.sub(" ", raw.replace("_", " "))
-        for grounds in GROUNDS.values():
-            for ground in grounds:
-                sentence = sentence.replace(ground, " ")
-        sentence = _TONES.sub(" ", _GROUND.sub(" ", sentence))
-        found = [tokens.get(phrase, Token("word", phrase)) for phrase in pattern.findall(sentence)]
+    for sentence in re.split(r"[.!?]+(?:\s|$)|\n", text.lower().replace("_", " ")):
+        for cut_out in _CUT_OUT:
+            sentence = cut_out.sub(" ", sentence)
+        found = pattern.findall(re.sub(r"\s+", " ", sentence))
         if found:
-            yield sentence, found
+            yield [tokens.get(phrase, Token("word", phrase)) for phrase in found]
 
 
 def background_of(text: str) -> str | None:
-    """Which background a caption names, None if none or more than one fits."""
+    """The background (a name in `BACKGROUNDS`) that a caption tells of, None where it tells of none we know."""
     lowered = text.lower()
-    named = {name for name, grounds in GROUNDS.items() if any(ground in lowered for ground in grounds)}
-    return named.pop() if len(named) == 1 else None
-
-
-assert set(GROUNDS) == set(BACKGROUNDS)
+    tones = frozenset(re.findall(_CUT_OUT[3], lowered))
+    tones = frozenset(tone.removeprefix("light ") for tone in tones)
+    if tones == {"pale blue", "beige"}:
+        return "dawn gradient" if re.search(r"\b(?:fade|melt|begin|start)", lowered) else "horizon"
+    if tones == {"lilac", "sage"}:
+        return "split"
+    if tones == {"gray"} and re.search(r"\b(?:turns darker|darkens|deepens)\b", lowered):
+        return "gray gradient"
+    return next(iter(tones)) if len(tones) == 1 else None

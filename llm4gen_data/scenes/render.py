@@ -1,13 +1,10 @@
 """Draw a scene: polygons filled and textured on a canvas several times finer, then averaged down."""
 
-from typing import TYPE_CHECKING
+from PIL import Image, ImageDraw
 
 from llm4gen_data.scenes.outlines import outline
 from llm4gen_data.scenes.sample import Scene
 from llm4gen_data.scenes.vocabulary import BACKGROUNDS, COLORS, FRAME_PX
-
-if TYPE_CHECKING:
-    from PIL import Image, ImageDraw
 
 # Textures in units of the object's radius; at radius 8 px the finest detail is still about 2 px wide.
 STRIPE_PERIOD, STRIPE_WIDTH = 0.58, 0.27
@@ -16,10 +13,8 @@ CHECK_CELL = 0.44
 RIM_WIDTH = 0.21
 
 
-def render(scene: Scene, size_px: int = FRAME_PX) -> "Image.Image":
+def render(scene: Scene, size_px: int = FRAME_PX) -> Image.Image:
     """The picture of a scene as an RGB image of `size_px` by `size_px`; equal scenes give equal pixels."""
-    from PIL import Image
-
     fineness = max(2, 512 // size_px)
     canvas_px = size_px * fineness
     zoom = canvas_px / FRAME_PX
@@ -45,10 +40,8 @@ def mark_color(color: str) -> tuple[int, int, int]:
     return (int(r * 0.36), int(g * 0.36), int(b * 0.36))
 
 
-def draw_background(name: str, canvas_px: int) -> "Image.Image":
+def draw_background(name: str, canvas_px: int) -> Image.Image:
     """The background alone, as an RGB image of `canvas_px` by `canvas_px`."""
-    from PIL import Image
-
     background = BACKGROUNDS[name]
     canvas = Image.new("RGB", (canvas_px, canvas_px), background.first)
     second = Image.new("RGB", (canvas_px, canvas_px), background.second)
@@ -67,13 +60,11 @@ def draw_background(name: str, canvas_px: int) -> "Image.Image":
 
 def draw_masks(
     shape: str, texture: str, center: tuple[float, float], radius: float, side_px: int
-) -> tuple["Image.Image", "Image.Image"]:
+) -> tuple[Image.Image, Image.Image]:
     """Where the object is, and where its texture has marks: two "L" images of `side_px`, 0 or 255.
 
     `center` and `radius` are in the images' own pixels; marks may reach beyond the object.
     """
-    from PIL import Image, ImageDraw
-
     corners = [(center[0] + radius * x, center[1] + radius * y) for x, y in outline(shape)]
     mask = Image.new("L", (side_px, side_px), 0)
     ImageDraw.Draw(mask).polygon(corners, fill=255)
@@ -83,7 +74,7 @@ def draw_masks(
 
 
 def _draw_marks(
-    pen: "ImageDraw.ImageDraw",
+    pen: ImageDraw.ImageDraw,
     texture: str,
     corners: list[tuple[float, float]],
     center: tuple[float, float],

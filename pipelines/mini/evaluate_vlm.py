@@ -12,7 +12,6 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from llm4gen_data.scenes.facts import caption_facts, compare, truth_facts
 from tqdm import trange
 from transformers import (
     AutoModelForImageTextToText,
@@ -22,6 +21,8 @@ from transformers import (
 )
 
 from llm4gen_data.recaption.instructions import INSTRUCTIONS, QUESTION_SUFFIX
+from llm4gen_data.scenes.describe import dense_caption
+from llm4gen_data.scenes.facts import caption_facts, compare, truth_facts
 from llm4gen_data.scenes.questions import questions
 from llm4gen_data.scenes.render import render
 from llm4gen_data.scenes.sample import Scene, Split, sample_scene
@@ -35,31 +36,33 @@ BATCH_SIZE = 50
 def evaluate_captions(
     model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, scenes: list[Scene], name: str
 ) -> dict[str, Any]:
-    """Precision and recall of the facts in one kind of caption, its mean words, and the share that ends by itself."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    """Measure one kind of caption: precision and recall of its facts, mean words, the share that ends by itself."""
     captions, lengths = [], []
     for first in trange(0, len(scenes), BATCH_SIZE, desc=name):
         batch = scenes[first : first + BATCH_SIZE]
         texts, n_tokens = answer(model, processor, [render(s) for s in batch], [INSTRUCTIONS[name]] * len(batch))
         captions += texts
         lengths += n_tokens
-    for scene, caption in zip(scenes, captions, strict=True):
-        for kind, c in compare(caption_facts(caption), truth_facts(scene)).items():
-            counts[kind]["true_positive"] += c.true_positive
-            counts[kind]["false_positive"] += c.false_positive
-            counts[kind]["false_negative"] += c.false_negative
-    facts = {
-        kind: {
-            "precision": c["true_positive"] / max(1, c["true_positive"] + c["false_positive"]),
-            "recall": c["true_positive"] / max(1, c["true_positive"] + c["false_negative"]),
-        }
-        for kind, c in counts.items()
-    }
     return {
-        "facts": facts,
+        "facts": score_facts(scenes, captions),
         "mean_words": float(np.mean([len(caption.split()) for caption in captions])),
         "ended": float(np.mean([length < MAX_NEW_TOKENS for length in lengths])),
-        "examples": captions[:3],
+        "captions": captions,
+    }
+
+
+def score_facts(scenes: list[Scene], captions: list[str]) -> dict[str, dict[str, float]]:
+    """Precision and recall of each kind of fact over all scenes together."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for scene, caption in zip(scenes, captions, strict=True):
+        for kind, c in compare(caption_facts(caption), truth_facts(scene)).items():
+            counts[kind].update(right=c.true_positive, wrong=c.false_positive, missed=c.false_negative)
+    return {
+        kind: {
+            "precision": c["right"] / max(1, c["right"] + c["wrong"]),
+            "recall": c["right"] / max(1, c["right"] + c["missed"]),
+        }
+        for kind, c in counts.items()
     }
 
 
@@ -93,6 +96,7 @@ def evaluate(folder: Path, n: int, split: Split) -> dict[str, Any]:
         "n_scenes": n,
         "captions": {name: evaluate_captions(model, processor, scenes, name) for name in INSTRUCTIONS},
         "questions": evaluate_questions(model, processor, scenes),
+        "grammar": score_facts(scenes, [dense_caption(s, random.Random(s.seed)) for s in scenes]),
     }
 
 

@@ -1,6 +1,6 @@
 """Train vlm-mini from scratch on scenes: first its eyes on what each image token holds, then captions and answers.
 
-About 50 minutes on two CPU cores; the same command again goes on from the last checkpoint:
+About an hour on two CPU cores; the same command again goes on from the last checkpoint:
 
     python -m pipelines.mini.train_vlm --out runs/mini/vlm
 """
@@ -27,7 +27,7 @@ from llm4gen_data.recaption.instructions import INSTRUCTIONS
 from llm4gen_data.scenes.vocabulary import BACKGROUNDS
 from pipelines.mini.vlm import GRID_SIZE, answer, build_model, build_processor, build_tokenizer, export
 from pipelines.mini.vlm_data import ATTRIBUTES, NO_OBJECT, TRAIN_SEED, index_batches, pixel_values, render_scenes
-from pipelines.mini.vlm_texts import PackedTexts, describe, pack, scene_branches, vocabulary_texts
+from pipelines.mini.vlm_texts import ANSWER_WEIGHT, PackedTexts, describe, pack, scene_branches, vocabulary_texts
 
 LossParts = dict[str, torch.Tensor]
 
@@ -102,7 +102,7 @@ def text_losses(model: Idefics3ForConditionalGeneration, image_tokens: torch.Ten
     answers = texts.labels != NO_OBJECT
     each = F.cross_entropy(model.lm_head(hidden[answers]), texts.labels[answers], reduction="none")
     weights = texts.weights[answers]
-    is_question = weights > 1
+    is_question = weights == ANSWER_WEIGHT
     return {
         "text": (each * weights).sum() / weights.sum(),
         "caption": each[~is_question].mean().detach(),
@@ -278,8 +278,8 @@ def sample_captions(model: Idefics3ForConditionalGeneration, processor: Idefics3
     "--out", type=click.Path(path_type=Path), required=True, help="Run directory; holds data and checkpoints."
 )
 @click.option("--n-scenes", default=80_000, show_default=True, help="Training scenes to prepare.")
-@click.option("--vision-minutes", default=9.0, show_default=True, help="Length of stage one.")
-@click.option("--minutes", default=38.0, show_default=True, help="Length of stage two.")
+@click.option("--vision-minutes", default=12.0, show_default=True, help="Length of stage one.")
+@click.option("--minutes", default=46.0, show_default=True, help="Length of stage two.")
 @click.option("--vision-steps", default=0, help="Length of stage one in steps instead.")
 @click.option("--steps", default=0, help="Length of stage two in steps instead.")
 @click.option("--threads", default=2, show_default=True, help="CPU threads.")

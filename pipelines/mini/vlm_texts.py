@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from typing import Any
 
@@ -13,11 +14,19 @@ from llm4gen_data.recaption.instructions import INSTRUCTIONS, QUESTION_SUFFIX
 from llm4gen_data.scenes.describe import dense_caption, medium_caption, short_caption
 from llm4gen_data.scenes.questions import questions
 from llm4gen_data.scenes.sample import sample_scene
+from llm4gen_data.scenes.vocabulary import SYNONYMS
+from llm4gen_data.scenes.wording import plural
 from pipelines.mini.vlm import IMAGE_PREFIX, branch
 from pipelines.mini.vlm_data import TRAIN_SEED
 
 IGNORED = -100  # cross_entropy's ignore_index
-ANSWER_WEIGHT = 4.0  # of a yes or no, whose two tokens would drown among a caption's hundred
+# What tokens weigh in the loss. A yes or no would drown among a caption's hundred tokens, and so would the words
+# that can only be had from the picture among those of mere wording.
+ANSWER_WEIGHT, NAMING_WEIGHT = 8.0, 3.0
+MORE_NAMES = (
+    "left right above below beneath over under top bottom upper lower middle center corner one two three four "
+    "stripe band dot spot check checkerboard rim outline pattern mark"
+)
 
 Branch = tuple[str, str, float]  # rest of the prompt behind the image, answer, weight of the answer's tokens
 
@@ -62,6 +71,16 @@ def scene_branches(text: dict[str, Any], rng: random.Random, n_questions: int) -
     return [[captions["dense"]], [captions["medium"], captions["short"], *answers]]
 
 
+@cache
+def naming_tokens(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
+    """Ids of the words for shapes, colours, textures, sizes, places and numbers, in any case, singular or plural."""
+    named = {word for synonyms in SYNONYMS.values() for word in " ".join(synonyms).split()}
+    named |= {*MORE_NAMES.split()}
+    named |= {plural(word) for word in named}
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    return frozenset(index for token, index in vocabulary.items() if token.lstrip("Ġ").lower() in named)
+
+
 @dataclass(frozen=True, slots=True)
 class PackedTexts:
     """Rows of several texts behind one image; each text sees the image and itself, exactly as at inference.
@@ -83,6 +102,7 @@ def pack(rows: list[tuple[int, list[Branch]]], tokenizer: PreTrainedTokenizerFas
     prefix: list[int] = tokenizer(IMAGE_PREFIX, add_special_tokens=False)["input_ids"]
     flat = [text for _, branches in rows for prompt, answer, _ in branches for text in (prompt, answer)]
     encoded = iter(tokenizer(flat, add_special_tokens=False)["input_ids"])
+    names = naming_tokens(tokenizer)
     packed = []
     for _, branches in rows:
         ids, segments, positions = list(prefix), [0] * len(prefix), list(range(len(prefix)))
@@ -95,7 +115,8 @@ def pack(rows: list[tuple[int, list[Branch]]], tokenizer: PreTrainedTokenizerFas
             positions += range(len(prefix), len(prefix) + length)
             # The position before a token predicts it, so the answer's labels start at the prompt's last token.
             labels += [IGNORED] * (len(prompt) - 1) + answer + [IGNORED]
-            weights += [weight] * length
+            weights += [weight] * (len(prompt) - 1)
+            weights += [weight * (NAMING_WEIGHT if token in names else 1.0) for token in answer] + [weight]
         packed.append((ids, segments, positions, labels, weights))
     length = max(len(row[0]) for row in packed)
     fills = (tokenizer.pad_token_id, -1, 0, IGNORED, 0.0)
