@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 
 from llm4gen_data.errors import UserError
@@ -17,6 +18,7 @@ class TransformersCaptioner:
 
     def __init__(self, model: str, revision: str | None, sampling: Sampling, engine: Engine) -> None:
         require_working_torchvision()
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         import torch
         from transformers import AutoModelForImageTextToText, AutoProcessor
 

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import os
 import uuid
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ class VllmCaptioner:
     def __init__(self, model: str, revision: str | None, sampling: Sampling, engine: Engine) -> None:
         require_working_torchvision()
         _settle_environment()
+        warnings.simplefilter("ignore", FutureWarning)
         from vllm import SamplingParams
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.sampling_params import RequestOutputKind
@@ -49,6 +51,7 @@ class VllmCaptioner:
             "mm_processor_cache_gb": 0,
             "enable_log_requests": False,
             "disable_log_stats": True,
+            "use_tqdm_on_load": False,
         }
         known = inspect.signature(AsyncEngineArgs).parameters
         arguments = {name: value for name, value in wanted.items() if name in known and value is not None}
@@ -106,14 +109,21 @@ class _ChatPrompt:
 
 
 def _settle_environment() -> None:
-    """Set what vLLM and its engine process read at import, unless the user has; nothing is reported home."""
-    os.environ[ENABLED] = "1"
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    """Set what vLLM and its processes read at import, unless the user has; nothing is reported home."""
     import torch
 
+    wanted = {
+        ENABLED: "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        # the engine process is stopped, not waited for; its shared memory is cleaned up by Python's tracker, loudly
+        "PYTHONWARNINGS": "ignore::FutureWarning,ignore:resource_tracker:UserWarning",
+    }
     if not torch.cuda.is_available():
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        wanted["VLLM_CPU_KVCACHE_SPACE"] = "1"
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
 
 
 def _last_line(error: BaseException) -> str:

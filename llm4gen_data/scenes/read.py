@@ -1,0 +1,185 @@
+"""Read a picture back: which objects are there, with which attributes, and how they stand to each other.
+
+Each region is compared with drawings of every shape in every texture and colour. The best hypothesis is told
+only where it fits well and clearly better than its rivals; else the reader abstains.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from llm4gen_data.scenes.facts import Facts, ObjectFact, canonical_relations
+from llm4gen_data.scenes.fit import Fit, Surroundings, fit, surroundings
+from llm4gen_data.scenes.sample import RELATION_MARGIN_PX, Relation
+from llm4gen_data.scenes.segment import CUTS, FOREGROUND_DISTANCE, Pixels, find_background, find_regions
+from llm4gen_data.scenes.templates import Pose, pose_of
+from llm4gen_data.scenes.vocabulary import COLORS, FRAME_PX, SHAPES, SIZE_BORDER_PX, TEXTURES, size_of_radius
+
+N_SHAPES_TRIED = 4
+# Where all objects fit as well as this (RGB units) and have such radii, no other cut is tried.
+GOOD_RMS = 34.0
+MAX_RMS_SPREAD = 4.0  # between the objects of one picture
+FINE_RMS = 10.0  # no second start
+PLAUSIBLE_RADII_PX = (7.0, 15.5)
+MAX_STRAY_PIXELS = 6
+ROUGH_BLURS_PX = (0.7, 1.8)
+BLURS_PX = (0.0, 0.6, 1.1, 1.6, 2.1)
+
+MAX_RMS = 48.0  # RGB units; where even the best hypothesis fits worse, nothing is told
+MIN_RATIO = {"shape": 1.08, "color": 1.2, "texture": 1.15}  # misfit of the best rival over that of the best
+MIN_DIFFERENCE_RMS = 2.0  # between the same two
+SIZE_DOUBT_PX = 0.7  # radii this close to the border between small and large are not told
+
+
+@dataclass(frozen=True, slots=True)
+class ReadObject:
+    """An object in the picture; None is what cannot be told. `x`, `y`, `radius` in pixels of the 64-px frame."""
+
+    shape: str | None
+    color: str | None
+    texture: str | None
+    size: str | None
+    x: float
+    y: float
+    radius: float
+    rms: float  # misfit of the best hypothesis in RGB units of 0-255
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the reader sees; relations index `objects`."""
+
+    objects: tuple[ReadObject, ...]
+    relations: tuple[Relation, ...]
+    background: str | None
+
+    def facts(self) -> Facts:
+        """As facts, to be compared with what a prompt claims; objects of which nothing is told are left out."""
+        told = [i for i, o in enumerate(self.objects) if o.shape or o.color or o.texture]
+        objects = tuple(ObjectFact(o.shape, o.color, o.texture, o.size) for o in (self.objects[i] for i in told))
+        between_told = (r for r in self.relations if r.subject in told and r.object in told)
+        found = ((told.index(r.subject), r.relation, told.index(r.object)) for r in between_told)
+        return Facts(objects, canonical_relations(found), self.background)
+
+
+def read_scene(image: Image.Image) -> Reading:
+    """Read an image of any size and mode; it is scaled to the 64-px frame."""
+    small = image.convert("RGB")
+    if small.size != (FRAME_PX, FRAME_PX):
+        small = small.resize((FRAME_PX, FRAME_PX), Image.Resampling.LANCZOS)
+    picture = np.asarray(small, dtype=np.float32)
+    name, background = find_background(picture)
+    attempts: list[_Attempt] = []
+    for cut in CUTS:
+        attempts.append(_read_regions(picture, background, find_regions(picture, background, cut)))
+        if attempts[-1].is_good():
+            break
+    best = min(attempts, key=lambda attempt: attempt.error)
+    return Reading(best.objects, _relations(best.objects), name)
+
+
+def _relations(objects: tuple[ReadObject, ...]) -> tuple[Relation, ...]:
+    """As `sample.relations`; true centres lie on whole pixels, so half a pixel below the margin parts best."""
+    margin = RELATION_MARGIN_PX - 0.5
+    found = []
+    for i, a in enumerate(objects):
+        for j, b in enumerate(objects):
+            if b.x - a.x >= margin:
+                found += [Relation(i, "left of", j), Relation(j, "right of", i)]
+            if b.y - a.y >= margin:
+                found += [Relation(i, "above", j), Relation(j, "below", i)]
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What one cut yields; `error` is how much of the picture is left unexplained."""
+
+    objects: tuple[ReadObject, ...]
+    error: float
+    n_stray_pixels: int  # foreground that belongs to no object
+
+    def is_good(self) -> bool:
+        """Whether another cut could hardly do better."""
+        low, high = PLAUSIBLE_RADII_PX
+        good_rms = min([GOOD_RMS, *(MAX_RMS_SPREAD * o.rms for o in self.objects)])
+        fits_well = all(o.rms <= good_rms and low < o.radius < high for o in self.objects)
+        return fits_well and self.n_stray_pixels <= MAX_STRAY_PIXELS
+
+
+def _read_regions(picture: Pixels, background: Pixels, regions: Sequence[NDArray[np.bool_]]) -> _Attempt:
+    """An object for each region."""
+    everywhere = np.any([np.zeros((FRAME_PX, FRAME_PX), dtype=bool), *regions], axis=0)
+    places = [_place(picture, background, region, everywhere & ~region) for region in regions]
+    blur = min(BLURS_PX, key=lambda blur: sum(_error_at(place, blur) for place in places))
+    objects = tuple(_read_object(place, blur) for place in places)
+    unexplained = ((picture - background) ** 2).sum(axis=-1)
+    for place in places:
+        unexplained[place.around.rows, place.around.columns] = 0
+    squared = unexplained.sum() + sum(o.rms**2 * len(p.around.rows) for o, p in zip(objects, places, strict=True))
+    n_stray_pixels = int((unexplained > (2 * FOREGROUND_DISTANCE) ** 2).sum())
+    return _Attempt(objects, float(np.sqrt(squared)), n_stray_pixels)
+
+
+def _error_at(place: "_Place", blur_px: float) -> float:
+    """How badly the likeliest shape fits at a blur."""
+    shape = place.shapes[0]
+    return float(fit(shape, place.pose(shape), place.around, blur_px, corrections=1).errors.min())
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A region, the pixels to explain, and the shapes worth a closer look, the likeliest first."""
+
+    region: NDArray[np.bool_]
+    around: Surroundings
+    shapes: list[str]
+
+    def pose(self, shape: str, shrunk_px: float = 0.0) -> Pose:
+        return pose_of(shape, self.region, shrunk_px)
+
+
+def _place(picture: Pixels, background: Pixels, region: NDArray[np.bool_], others: NDArray[np.bool_]) -> _Place:
+    around = surroundings(picture, background, region, others)
+    rough = {
+        shape: min(float(fit(shape, pose_of(shape, region), around, blur).errors.min()) for blur in ROUGH_BLURS_PX)
+        for shape in SHAPES
+    }
+    return _Place(region, around, sorted(SHAPES, key=lambda shape: rough[shape])[:N_SHAPES_TRIED])
+
+
+def _read_object(place: _Place, blur_px: float) -> ReadObject:
+    fits = [_best_fit(shape, place, blur_px) for shape in place.shapes]
+    errors = np.stack([f.errors for f in fits])  # [shape, texture, color]
+    pose = fits[int(errors.min(axis=(1, 2)).argmin())].pose
+    size = None if abs(pose.radius - SIZE_BORDER_PX) < SIZE_DOUBT_PX else size_of_radius(pose.radius)
+    rms = float(errors.min())
+    return ReadObject(
+        _told("shape", place.shapes, errors.min(axis=(1, 2))),
+        _told("color", list(COLORS), errors.min(axis=(0, 1))),
+        _told("texture", TEXTURES, errors.min(axis=(0, 2))),
+        size if rms <= MAX_RMS else None,
+        pose.x,
+        pose.y,
+        pose.radius,
+        rms,
+    )
+
+
+def _best_fit(shape: str, place: _Place, blur_px: float) -> Fit:
+    """The fit from the region's own size, or from a smaller one: a blurred rim looks like marks along the rim."""
+    first = fit(shape, place.pose(shape), place.around, blur_px, corrections=4)
+    if first.errors.min() < FINE_RMS:
+        return first
+    second = fit(shape, place.pose(shape, shrunk_px=1.0), place.around, blur_px, corrections=4)
+    return second if second.errors.min() < first.errors.min() else first
+
+
+def _told(attribute: str, names: Sequence[str], errors: NDArray[np.float32]) -> str | None:
+    """The name with the least error, None where it is large or another's is nearly as small."""
+    best, second = np.argsort(errors)[:2]
+    clear = errors[second] >= max(errors[best] * MIN_RATIO[attribute], errors[best] + MIN_DIFFERENCE_RMS)
+    return names[best] if clear and errors[best] <= MAX_RMS else None
