@@ -175,7 +175,7 @@ def train_stage(
             partial.replace(path)
             last_save = seconds
             on_checkpoint()
-    return {"steps": step, "minutes": seconds / 60, "losses": means, **asdict(stage)}
+    return {**asdict(stage), "steps": step, "minutes": seconds / 60, "losses": means}
 
 
 def report(stage: Stage, step: int, seconds: float, means: dict[str, float], out: Path) -> None:
