@@ -10,8 +10,10 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,27 @@ def diff(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
     ]
+
+
+def finish(
+    out: Path, command: str, fingerprint: Mapping[str, Any], content: Mapping[str, Any], packages: Sequence[str] = ()
+) -> None:
+    """Write `manifest.json`, the last file of a run: who made it, `content`, and the versions of `packages`."""
+    started_at = datetime.fromtimestamp((out / "fingerprint.json").stat().st_mtime, UTC)
+    write_json(
+        out / "manifest.json",
+        {
+            "schema_version": SCHEMA_VERSION,
+            "command": command,
+            "run_id": fingerprint_hash(fingerprint),
+            "fingerprint": fingerprint,
+            "started_at": started_at.isoformat(timespec="seconds"),
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            **content,
+            "versions": package_versions(*packages),
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+        },
+    )
 
 
 def is_complete(out: Path) -> bool:

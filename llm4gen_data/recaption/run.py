@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,14 +72,13 @@ def run(config: RecaptionConfig, out: Path) -> None:
     config = replace(config, source=absolute(config.source))
     source = open_source(config.source)
     fingerprint = _fingerprint(config, source)
-    started = datetime.now(UTC)
     with open_run(out, "recaption", to_plain(config), fingerprint):
         planned = shards.plan(source.n_rows, config.shard_rows, out)
         if not is_complete(out):
             (out / "shards").mkdir(exist_ok=True)
             pending = [shard for shard in planned if not shard.marker.exists()]
             timings = _caption_pending(config, source, pending, fingerprint) if pending else {}
-            publish.publish(out, planned, fingerprint, started, timings)
+            publish.publish(out, planned, fingerprint, timings)
         print(publish.summary(out))
     _refuse_too_many_failures(out, config.max_failed_share)
 

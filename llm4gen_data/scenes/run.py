@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 from tqdm import tqdm
 
-from llm4gen_data.runs import SCHEMA_VERSION, atomic_path, is_complete, open_run, package_versions, write_json
+from llm4gen_data.runs import SCHEMA_VERSION, atomic_path, finish, is_complete, open_run
 from llm4gen_data.scenes.alt_text import alt_text
 from llm4gen_data.scenes.describe import dense_caption, medium_caption, short_caption
 from llm4gen_data.scenes.questions import questions
@@ -30,22 +29,14 @@ def write_scenes(n: int, seed: int, out: Path, base_url: str, split: Split) -> N
     `base_url` and the file name). Equal arguments give equal bytes. Raises UserError for a folder of another run.
     """
     arguments = {"n": n, "seed": seed, "base_url": base_url, "split": split}
-    with open_run(out, "scenes", arguments, {"schema_version": SCHEMA_VERSION, **arguments}):
+    fingerprint = {"schema_version": SCHEMA_VERSION, **arguments}
+    with open_run(out, "scenes", arguments, fingerprint):
         if not is_complete(out):
             (out / "images").mkdir(exist_ok=True)
             rows = [_write_scene(seed + i, split, out, base_url) for i in tqdm(range(n), desc="scenes", unit="img")]
             _write_table(out / "scenes.parquet", [truth for truth, _ in rows])
             _write_table(out / "laion.parquet", [laion for _, laion in rows])
-            write_json(
-                out / "manifest.json",
-                {
-                    "schema_version": SCHEMA_VERSION,
-                    "command": "scenes",
-                    "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "n_rows": n,
-                    "versions": package_versions("pillow", "pyarrow"),
-                },
-            )
+            finish(out, "scenes", fingerprint, {"n_rows": n}, ("pillow", "pyarrow"))
     print(f"{out}: {n:,} images, scenes.parquet (the truth), laion.parquet (URLs and alt texts)")
 
 

@@ -5,7 +5,7 @@ python -m pipelines.mini.evaluate_vlm runs/mini/vlm
 
 import json
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ from transformers import (
 
 from llm4gen_data.recaption.instructions import INSTRUCTIONS, QUESTION_SUFFIX
 from llm4gen_data.scenes.describe import dense_caption
-from llm4gen_data.scenes.facts import caption_facts, compare, truth_facts
 from llm4gen_data.scenes.questions import questions
 from llm4gen_data.scenes.render import render
 from llm4gen_data.scenes.sample import Scene, Split, sample_scene
+from llm4gen_data.scenes.score import caption_scores
 from pipelines.mini.vlm import MAX_NEW_TOKENS, answer
 from pipelines.mini.vlm_card import model_card
 
@@ -52,18 +52,9 @@ def evaluate_captions(
 
 
 def score_facts(scenes: list[Scene], captions: list[str]) -> dict[str, dict[str, float]]:
-    """Precision and recall of each kind of fact over all scenes together."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for scene, caption in zip(scenes, captions, strict=True):
-        for kind, c in compare(caption_facts(caption), truth_facts(scene)).items():
-            counts[kind].update(right=c.true_positive, wrong=c.false_positive, missed=c.false_negative)
-    return {
-        kind: {
-            "precision": c["right"] / max(1, c["right"] + c["wrong"]),
-            "recall": c["right"] / max(1, c["right"] + c["missed"]),
-        }
-        for kind, c in counts.items()
-    }
+    """Precision and recall of each kind of fact over all scenes together, 0 where nothing is told."""
+    scores = caption_scores(scenes, captions).items()
+    return {kind: {"precision": score.precision or 0.0, "recall": score.recall or 0.0} for kind, score in scores}
 
 
 def evaluate_questions(
