@@ -117,7 +117,7 @@ def _draw_bars(bars: list[tuple[str, int]], title: str, unit: str, path: Path) -
     axes.barh(names, values, color=AFTER)
     axes.bar_label(axes.containers[0], fmt="{:,.0f}", padding=3, fontsize=8)
     axes.set(xlabel=unit, title=title)
-    axes.margins(x=0.1)
+    axes.margins(x=0.1, y=0.01)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 

@@ -60,16 +60,18 @@ _RELATIONS_TO_IT = {
     "left of": ("to its left", "on its left", "to their left", "on their left"),
     "right of": ("to its right", "on its right", "to their right", "on their right"),
 }
-# "a plus sign to the left" is a place in the frame, but "its neighbor to the left" is a relation.
 _TONE = r"(?:gray|beige|pale blue|sage|lilac)"
+_IS_PLAIN = r"(?: (?:that |which )?is (?:even|plain|solid|uniform)\b)?"
 # What is cut out before words are looked at: places in the frame, backgrounds, idioms that hold a word of ours.
 _CUT_OUT = [
     re.compile(
         r"\b(?:in|at|near|on) the (?:(?:upper|lower|top|bottom) (?:left|right)(?: corner)?|top|bottom|middle|center"
         r"|(?:left|right|upper|lower) (?:side|edge|part|half))(?: of the (?:frame|picture|image|drawing|scene))?\b"
     ),
-    re.compile("|".join(re.escape(ground) for grounds in GROUNDS.values() for ground in grounds)),
-    re.compile(rf"\b(?:(?:even|plain|light|soft|muted|uniform) )*(?:{_TONE} )?(?:background|backdrop|ground)\b"),
+    re.compile("(?:" + "|".join(re.escape(g) for grounds in GROUNDS.values() for g in grounds) + ")" + _IS_PLAIN),
+    re.compile(
+        rf"\b(?:(?:even|plain|light|soft|muted|uniform) )*(?:{_TONE} )?(?:background|backdrop|ground)\b" + _IS_PLAIN
+    ),
     re.compile(rf"\b(?:light )?{_TONE}\b(?! (?:stripe|band|dot|spot|check|rim|outline|line))"),
     re.compile(r"(?<=bands) cross\b"),
     re.compile(r"\bin plain sight\b|\bthe first thing one notices\b|\bat first glance\b|\blook first\b"),
@@ -112,7 +114,7 @@ def _phrases() -> tuple[dict[str, Token], re.Pattern[str]]:
     found |= {word: Token("neighbor", word) for word in ("neighbor", "neighbour")}
     longest_first = sorted(found, key=len, reverse=True)
     alternatives = "|".join(re.escape(phrase) for phrase in longest_first)
-    return found, re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])|[,;:]|[\w-]+")
+    return found, re.compile(rf"\b(?:{alternatives})\b|[,;:]|\w+")
 
 
 def attribute_of(canonical: str) -> Literal["color", "texture", "size"]:

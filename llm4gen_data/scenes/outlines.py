@@ -9,7 +9,7 @@ _ARC_STEPS = 48
 
 @cache
 def outline(shape: str) -> tuple[Point, ...]:
-    """Vertices of `shape` (a name in `vocabulary.SHAPES`), all within distance 1 of the origin."""
+    """Vertices of `shape` (a name in `SHAPES`), within distance 1 of the origin; only the heart reaches 1.1."""
     match shape:
         case "circle":
             return _ring_points(_ARC_STEPS, radius=1.0)

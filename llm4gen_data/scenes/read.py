@@ -110,6 +110,18 @@ class _Attempt:
         return fits_well and self.n_stray_pixels <= MAX_STRAY_PIXELS
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A region, the pixels to explain, and the shapes worth a closer look, the likeliest first."""
+
+    region: NDArray[np.bool_]
+    around: Surroundings
+    shapes: list[str]
+
+    def pose(self, shape: str, shrunk_px: float = 0.0) -> Pose:
+        return pose_of(shape, self.region, shrunk_px)
+
+
 def _read_regions(picture: Pixels, background: Pixels, regions: Sequence[NDArray[np.bool_]]) -> _Attempt:
     """An object for each region."""
     everywhere = np.any([np.zeros((FRAME_PX, FRAME_PX), dtype=bool), *regions], axis=0)
@@ -124,22 +136,10 @@ def _read_regions(picture: Pixels, background: Pixels, regions: Sequence[NDArray
     return _Attempt(objects, float(np.sqrt(squared)), n_stray_pixels)
 
 
-def _error_at(place: "_Place", blur_px: float) -> float:
+def _error_at(place: _Place, blur_px: float) -> float:
     """How badly the likeliest shape fits at a blur."""
     shape = place.shapes[0]
     return float(fit(shape, place.pose(shape), place.around, blur_px, corrections=1).errors.min())
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A region, the pixels to explain, and the shapes worth a closer look, the likeliest first."""
-
-    region: NDArray[np.bool_]
-    around: Surroundings
-    shapes: list[str]
-
-    def pose(self, shape: str, shrunk_px: float = 0.0) -> Pose:
-        return pose_of(shape, self.region, shrunk_px)
 
 
 def _place(picture: Pixels, background: Pixels, region: NDArray[np.bool_], others: NDArray[np.bool_]) -> _Place:
