@@ -19,7 +19,8 @@ from llm4gen_data.parquet import open_parquet
 from llm4gen_data.recaption.publish import summary
 from llm4gen_data.recaption.truth import truth_scores
 from llm4gen_data.runs import read_json
-from llm4gen_data.scenes.score import KINDS, FactScore, format_scores
+from llm4gen_data.scenes.facts import KINDS
+from llm4gen_data.scenes.score import FactScore, format_scores
 
 COLUMNS = ["key", "url", "sha256", "alt_text", "caption", "n_words", "status", "keep", "reject_reasons"]
 # Words that say nothing about what is in a picture.

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llm4gen_data.scenes.facts import caption_facts, compare, truth_facts
+from llm4gen_data.scenes.facts import KINDS, caption_facts, compare, truth_facts
 from llm4gen_data.scenes.sample import Scene
-
-KINDS = ("object", "color", "texture", "size", "relation")
 
 
 @dataclass(frozen=True, slots=True)

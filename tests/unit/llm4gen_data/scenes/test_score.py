@@ -5,8 +5,9 @@ import random
 import pytest
 
 from llm4gen_data.scenes.describe import dense_caption, short_caption
+from llm4gen_data.scenes.facts import KINDS
 from llm4gen_data.scenes.sample import sample_scene
-from llm4gen_data.scenes.score import KINDS, FactScore, caption_scores, format_scores
+from llm4gen_data.scenes.score import FactScore, caption_scores, format_scores
 
 SCENES = [sample_scene(seed) for seed in range(40)]
 
