@@ -1,11 +1,17 @@
 """Run the installed commands as a user does."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
+
+
+def heed_ctrl_c() -> None:
+    """For `preexec_fn`: a process started from a background job inherits that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(*arguments: object, timeout_s: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -25,6 +31,7 @@ def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,
         env={**os.environ, **environment},
     )
 

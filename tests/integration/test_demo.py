@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tests.commands import BIN, assert_one_line, run
+from tests.commands import BIN, assert_one_line, heed_ctrl_c, run
 
 ROOT = Path(__file__).parents[2]
 N = 60
@@ -24,6 +24,7 @@ def start_demo(out: Path) -> "subprocess.Popen[str]":
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
 
 
