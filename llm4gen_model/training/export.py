@@ -1,0 +1,83 @@
+"""A trained model as a folder that `load_model` takes: what was trained, and the name of what was not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from llm4gen_data.runs import fsync_folder, package_versions, write_json, write_text
+from llm4gen_model.models import EXPORT_FORMAT, MODEL_SPECS, Model, read_export
+from llm4gen_model.training.config import TrainConfig
+
+CARD = """# {name}
+
+{what}, trained on top of `{base}` by llm4gen {version}.
+
+- data: {n_pairs:,} pairs of image and caption; captions: {captions}
+- {steps:,} steps of batch {batch}, learning rate {rate}, seed {seed}; the weights are a moving average (EMA {ema})
+- language model: {llm}
+
+```python
+from llm4gen_model.models import load_model
+
+model = load_model("{name}")  # or the path of this folder
+embeds = model.prompt_encoder.encode(["a small red circle above a large blue square"])
+image = model.pipeline(**embeds.as_kwargs()).images[0]
+```
+"""
+
+WHAT = {
+    "cam": "A Cross-Adapter Module; the UNet is the base's own",
+    "cam+unet": "A Cross-Adapter Module and the UNet that learned with it",
+    "unet": "A UNet without any language model",
+}
+
+
+def export_model(config: TrainConfig, model: Model, folder: Path, n_pairs: int) -> None:
+    """Write `llm4gen.json`, `cam/`, `unet/` and a card; the folder appears when all of it is durable."""
+    partial = folder.with_name(f".tmp-{folder.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    base, base_has_unet = root_of(config.base)
+    llm = model.prompt_encoder.llm
+    cam = model.prompt_encoder.cam
+    if cam is not None:
+        cam.save_pretrained(partial / "cam")
+    if "unet" in config.train or base_has_unet:
+        model.pipeline.unet.save_pretrained(partial / "unet")
+    about = {
+        "format": EXPORT_FORMAT,
+        "base": base,
+        "train": config.train,
+        "llm": llm.identity() if llm is not None else None,
+        "steps": config.max_train_steps,
+        "versions": package_versions("torch", "diffusers", "transformers"),
+    }
+    write_json(partial / "llm4gen.json", json.loads(json.dumps(about)))
+    card = CARD.format(
+        name=config.out.name,
+        what=WHAT[config.train],
+        base=base,
+        version=package_versions()["llm4gen"],
+        n_pairs=n_pairs,
+        captions=", ".join(f"{name} ({weight:g})" for name, weight in config.captions.items()),
+        steps=config.max_train_steps,
+        batch=config.train_batch_size,
+        rate=config.learning_rate,
+        seed=config.seed,
+        ema=config.ema_decay,
+        llm=f"{llm.name}, {llm.max_tokens} tokens" if llm is not None else "none",
+    )
+    write_text(partial / "README.md", card)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+    fsync_folder(folder.parent)
+
+
+def root_of(base: str) -> tuple[str, bool]:
+    """The base model under `base`, which may itself be an exported folder, and whether that has a UNet of its own."""
+    folder = Path(base)
+    if base in MODEL_SPECS or not (folder / "llm4gen.json").is_file():
+        return base, False
+    return str(read_export(folder)["base"]), (folder / "unet").is_dir()
