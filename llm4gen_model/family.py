@@ -26,12 +26,13 @@ class BundledModel:
 
 def bundled_models() -> list[BundledModel]:
     """Every model the package carries, by name. Raises UserError for a damaged weight file."""
-    return [_describe(config.parent) for config in sorted(BUNDLED.glob("*/config.json"))]
+    folders = sorted(path for path in BUNDLED.iterdir() if path.is_dir())
+    return [_describe(folder) for folder in folders if any(folder.rglob("config.json"))]
 
 
 def _describe(folder: Path) -> BundledModel:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    weights = sorted(folder.glob("*.safetensors"))
+    config = json.loads(next(folder.rglob("config.json")).read_text(encoding="utf-8"))
+    weights = sorted(folder.rglob("*.safetensors"))
     return BundledModel(
         name=folder.name,
         architecture=(config.get("architectures") or [config.get("_class_name", "unknown")])[0],

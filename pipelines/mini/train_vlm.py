@@ -7,13 +7,8 @@ About an hour on two CPU cores; the same command again goes on from the last che
 
 import datetime
 import json
-import math
 import random
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -25,32 +20,10 @@ from transformers import AutoProcessor, Idefics3ForConditionalGeneration, Idefic
 
 from llm4gen_data.recaption.instructions import INSTRUCTIONS
 from llm4gen_data.scenes.vocabulary import BACKGROUNDS
+from pipelines.mini.train import LossParts, Stage, train_stage
 from pipelines.mini.vlm import GRID_SIZE, answer, build_model, build_processor, build_tokenizer, export
-from pipelines.mini.vlm_data import ATTRIBUTES, NO_OBJECT, TRAIN_SEED, index_batches, pixel_values, render_scenes
+from pipelines.mini.vlm_data import ATTRIBUTES, NO_OBJECT, TRAIN_SEED, pixel_values, render_scenes
 from pipelines.mini.vlm_texts import ANSWER_WEIGHT, PackedTexts, describe, pack, scene_branches, vocabulary_texts
-
-LossParts = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One stage's schedule: it ends after `steps`, or after `minutes` of training where `steps` is 0."""
-
-    name: str
-    batch_size: int
-    learning_rates: tuple[float, float]  # of Muon and of AdamW
-    minutes: float
-    steps: int = 0
-    warmup_steps: int = 100
-
-    def progress(self, step: int, seconds: float) -> float:
-        """How much of the stage is done, 0 to 1."""
-        return min(1.0, step / self.steps if self.steps else seconds / (60 * self.minutes))
-
-    def learning_rate_factor(self, step: int, progress: float) -> float:
-        """Linear warm-up, then a cosine down to a hundredth."""
-        warmup = min(1.0, (step + 1) / self.warmup_steps)
-        return warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 class SceneHeads(nn.Module):
@@ -108,85 +81,6 @@ def text_losses(model: Idefics3ForConditionalGeneration, image_tokens: torch.Ten
         "caption": each[~is_question].mean().detach(),
         "yes_no": 2 * each[is_question].mean().detach(),  # per answer: its second token, the end, costs nothing
     }
-
-
-def build_optimizers(stage: Stage, modules: nn.ModuleDict) -> tuple[torch.optim.Muon, torch.optim.AdamW]:
-    """Muon for the matrices of both transformers, which it trains in fewer steps; AdamW for all the rest."""
-    matrices = [p for name, p in modules.named_parameters() if "layers." in name and p.dim() == 2]
-    chosen = set(matrices)
-    others = [p for p in modules.parameters() if p not in chosen]
-    muon, adamw = stage.learning_rates
-    return (
-        torch.optim.Muon(matrices, lr=muon, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=adamw, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
-    )
-
-
-def train_stage(
-    stage: Stage,
-    modules: nn.ModuleDict,
-    losses_of: Callable[[np.ndarray], tuple[torch.Tensor, LossParts]],
-    n_scenes: int,
-    out: Path,
-    seed: int,
-    on_checkpoint: Callable[[], None],
-) -> dict[str, Any]:
-    """Train until the stage's end, with a checkpoint every three minutes; return steps, minutes and last losses."""
-    parameters = list(modules.parameters())
-    optimizers = build_optimizers(stage, modules)
-    path = out / f"{stage.name}.pt"
-    step, seconds, means = 0, 0.0, {}
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        modules.load_state_dict(saved["modules"])
-        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        step, seconds, means = saved["step"], saved["seconds"], saved["means"]
-        click.echo(f"{stage.name}: goes on at step {step}, {seconds / 60:.1f} min")
-
-    batches = index_batches(n_scenes, stage.batch_size, seed, step)
-    last_save, seen = seconds, []
-    modules.train()
-    while stage.progress(step, seconds) < 1:
-        started = time.perf_counter()
-        progress = stage.progress(step, seconds)
-        total, parts = losses_of(next(batches))
-        total.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimizer, learning_rate in zip(optimizers, stage.learning_rates, strict=True):
-            optimizer.param_groups[0]["lr"] = learning_rate * stage.learning_rate_factor(step, progress)
-            optimizer.step()
-            optimizer.zero_grad()
-        step += 1
-        seconds += time.perf_counter() - started
-
-        seen.append({name: part.item() for name, part in parts.items()})
-        if step % 50 == 0 or stage.progress(step, seconds) == 1:
-            means = {name: float(np.mean([losses[name] for losses in seen])) for name in parts}
-            seen.clear()
-            report(stage, step, seconds, means, out)
-        if seconds - last_save > 180 or stage.progress(step, seconds) == 1:
-            state = {
-                "modules": modules.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            }
-            partial = path.with_suffix(".partial")
-            torch.save({**state, "step": step, "seconds": seconds, "means": means}, partial)
-            partial.replace(path)
-            last_save = seconds
-            on_checkpoint()
-    return {**asdict(stage), "steps": step, "minutes": seconds / 60, "losses": means}
-
-
-def report(stage: Stage, step: int, seconds: float, means: dict[str, float], out: Path) -> None:
-    """Print one line with rate and time left, and append the same to `metrics.jsonl`."""
-    progress = stage.progress(step, seconds)
-    left_s = seconds / max(progress, 1e-9) * (1 - progress)
-    rate = step * stage.batch_size / seconds
-    losses = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-    click.echo(f"{stage.name} {step}  {losses}  {rate:.0f} images/s, {left_s / 60:.1f} min left")
-    with (out / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps({"stage": stage.name, "step": step, "seconds": seconds, **means}) + "\n")
 
 
 def train(out: Path, n_scenes: int, vision: Stage, caption: Stage, threads: int, seed: int) -> None:

@@ -1,5 +1,6 @@
 """`make demo`, smaller: stopped with Ctrl-C in every stage it goes on, and ends with what it promises."""
 
+import json
 import os
 import signal
 import socket
@@ -13,12 +14,13 @@ import pyarrow.parquet as pq
 from tests.commands import BIN, assert_one_line, heed_ctrl_c, run
 
 ROOT = Path(__file__).parents[2]
-N = 60
+N, N_PROMPTS = 60, 10
+OPTIONS = ("--n", str(N), "--train-steps", "30", "--n-prompts", str(N_PROMPTS))
 
 
 def start_demo(out: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [str(BIN / "python"), "-m", "pipelines.demo", "--n", str(N), "--out", str(out)],
+        [str(BIN / "python"), "-m", "pipelines.demo", *OPTIONS, "--out", str(out)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -52,9 +54,16 @@ def test_the_demo_goes_on_after_ctrl_c_in_every_stage(tmp_path: Path) -> None:
     assert not (downloaded / "manifest.json").exists()
     interrupt_when(lambda: (refined / "fingerprint.json").exists(), out)
     assert not (refined / "manifest.json").exists()
+    interrupt_when(lambda: any(out.glob("densprompts/*")), out)
+    interrupt_when(lambda: any(out.glob("cam/checkpoints/*.pt")), out)
+    assert not (out / "cam" / "manifest.json").exists()
+    interrupt_when(lambda: any(out.glob("pictures/images/*/*.png")), out)
+    assert not (out / "pictures" / "manifest.json").exists()
+    interrupt_when(lambda: (out / "scores" / "fingerprint.json").exists(), out)
+    assert not (out / "scores" / "manifest.json").exists()
     process = start_demo(out)
-    output, _ = process.communicate(timeout=400)
-    print("\n" + output[output.rindex("5/5") :])
+    output, _ = process.communicate(timeout=500)
+    print("\n" + output[output.rindex("9/11") :])
     assert process.returncode == 0, output
     rows = pq.read_table(refined / "data").to_pylist()
     status = [row["status"] for row in rows]
@@ -71,6 +80,15 @@ def test_the_demo_goes_on_after_ctrl_c_in_every_stage(tmp_path: Path) -> None:
         "gates.png",
         "truth.png",
     }
+    images = pq.read_table(out / "pictures" / "images.parquet").to_pylist()
+    assert {image["model"] for image in images} == {"mini", "cam-mini", "cam"}
+    assert len(images) == 3 * N_PROMPTS
+    assert len(pq.read_table(out / "densprompts" / "prompts.parquet")) == 7000
+    results = json.loads((out / "scores" / "results.json").read_text())
+    assert results["comparisons"]
+    for path in ("scores/report.html", "dense-scores/report.html", "pictures/grid.png", "cam/report.html"):
+        assert (out / path).stat().st_size > 10_000
+        assert path in output
 
 
 def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:

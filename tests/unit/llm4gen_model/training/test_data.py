@@ -1,5 +1,6 @@
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from llm4gen_data.errors import UserError
 from llm4gen_model.training.data import batch_rows, draw, open_pairs
 from tests.factories import pairs_parquet
 
-SETTINGS = {"seed": 3, "n_timesteps": 1000, "proportion_empty_prompts": 0.0}
+SETTINGS: dict[str, Any] = {"seed": 3, "n_timesteps": 1000, "proportion_empty_prompts": 0.0}
 
 
 @given(n=st.integers(1, 50), batch_size=st.integers(1, 70), seed=st.integers(0, 5))

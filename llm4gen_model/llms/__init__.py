@@ -1,0 +1,1 @@
+"""Language models that give features for the Cross-Adapter Module."""

@@ -1,0 +1,171 @@
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from llm4gen_data.config import load_config
+from llm4gen_data.errors import UsageError, UserError
+from llm4gen_data.parquet import GENERATED_IMAGE_SCHEMA, PROMPT_SCHEMA
+from llm4gen_data.runs import is_complete, sha256_file
+from llm4gen_model.generate import run
+from llm4gen_model.generate.config import GenerateConfig
+from llm4gen_model.generate.run import generate
+from llm4gen_model.generate.sampling import sample_images
+from tests import factories
+
+MODELS = {"plain": 0, "fused": 1, "org/fused": 2, "org.fused": 3, "org fused": 4}
+
+
+@functools.cache
+def cam_model(name: str) -> Any:
+    return factories.cam_model(name, seed=MODELS[name])
+
+
+@pytest.fixture(autouse=True)
+def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_model(name: str, *, device: str, dtype: str) -> Any:
+        assert (device, dtype) == ("cpu", "float32")
+        return cam_model(name)
+
+    monkeypatch.setattr("llm4gen_model.models.load_model", load_model)
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    file = tmp_path / "prompts.txt"
+    file.write_text("a red cube\na blue ball left of a green cone\na yellow star\n")
+    return file
+
+
+def configured(prompts: Path, **values: Any) -> GenerateConfig:
+    given = {"models": ["plain", "fused"], "prompts": str(prompts), "num_inference_steps": 2, **values}
+    return load_config(GenerateConfig, flags=given)
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*.p*")) if path.is_file()}
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path), dtype=int)
+
+
+def test_a_run_holds_every_image_its_manifest_and_a_grid(tmp_path: Path, prompts: Path) -> None:
+    out = tmp_path / "out"
+    generate(configured(prompts, samples_per_prompt=2, seed=7), out)
+    table = pq.read_table(out / "images.parquet")
+    assert table.schema.equals(GENERATED_IMAGE_SCHEMA)
+    rows = table.to_pylist()
+    assert len(rows) == len({row["path"] for row in rows}) == 2 * 3 * 2
+    for row in rows:
+        assert sha256_file(out / row["path"]) == row["sha256"]
+        assert Image.open(out / row["path"]).size == (16, 16)
+        assert row["seed"] == 7 + row["sample_index"]
+    assert {(row["model"], row["prompt"]) for row in rows} >= {("plain", "a red cube"), ("fused", "a yellow star")}
+    assert rows[0]["path"] == "images/plain/00000-00.png"
+    assert len({row["sha256"] for row in rows}) == 12
+    assert pq.read_table(out / "prompts.parquet").schema.equals(PROMPT_SCHEMA)
+    assert Image.open(out / "grid.png").width > 2 * 256
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["n_images"] == 12
+    assert manifest["fingerprint"]["models"] == {"plain": {"seed": 0}, "fused": {"seed": 1}}
+    assert manifest["fingerprint"]["sampling"]["guidance_scale"] == 7.5
+    assert "torch" in manifest["versions"]
+
+
+def test_images_do_not_depend_on_batch_size_or_on_the_other_models(tmp_path: Path, prompts: Path) -> None:
+    generate(configured(prompts, samples_per_prompt=2, batch_size=1), tmp_path / "one")
+    generate(configured(prompts, samples_per_prompt=2, batch_size=5, models=["fused"]), tmp_path / "five")
+    for path in sorted((tmp_path / "five/images/fused").iterdir()):
+        other = tmp_path / "one/images/fused" / path.name
+        # not bit for bit: matrix products of another shape round differently
+        assert np.abs(pixels(path) - pixels(other)).max() <= 1
+
+
+def test_a_deleted_or_damaged_image_is_drawn_again_the_same(tmp_path: Path, prompts: Path) -> None:
+    out = tmp_path / "out"
+    config = configured(prompts, batch_size=2)
+    generate(config, out)
+    before = files(out)
+    (out / "images/fused/00001-00.png").unlink()
+    damaged = out / "images/plain/00002-00.png"
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    (out / "images/plain/.tmp-123-00000-00.png").write_bytes(b"left by a killed start")
+    kept = (out / "images/plain/00000-00.png").stat().st_mtime_ns
+    generate(config, out)
+    assert files(out) == before
+    assert (out / "images/plain/00000-00.png").stat().st_mtime_ns == kept
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configured(prompts, batch_size=2)
+    generate(config, tmp_path / "undisturbed")
+    draw, n_batches = sample_images, 0
+
+    def killed_in_the_third_batch(*args: Any, **options: Any) -> Any:
+        nonlocal n_batches
+        n_batches += 1
+        if n_batches == 3:
+            raise KeyboardInterrupt
+        return draw(*args, **options)
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(run, "sample_images", killed_in_the_third_batch)
+    with pytest.raises(KeyboardInterrupt):
+        generate(config, out)
+    assert not is_complete(out)
+    assert len(list(out.glob("images/*/*.png"))) == 3
+    generate(config, out)
+    assert n_batches == 5
+    assert files(out) == files(tmp_path / "undisturbed")
+    generate(config, out)
+    assert n_batches == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("word " * 2000, "prompt of 2,000 words"), ("", "holds no prompts"), ("a\n\nb\n", "line 2: empty prompt")],
+)
+def test_prompts_that_cannot_be_used_are_told_in_one_line(tmp_path: Path, text: str, line: str) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text(text)
+    with pytest.raises(UserError, match=line) as error:
+        generate(configured(file), tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_configuration_is_refused(tmp_path: Path, prompts: Path) -> None:
+    generate(configured(prompts), tmp_path / "out")
+    with pytest.raises(UserError, match=r"sampling\.guidance_scale: 7\.5 -> 5\.0"):
+        generate(configured(prompts, guidance_scale=5.0), tmp_path / "out")
+    prompts.write_text("another prompt\n")
+    with pytest.raises(UserError, match="prompts: "):
+        generate(configured(prompts), tmp_path / "out")
+
+
+def test_model_names_become_folders_and_must_differ(tmp_path: Path, prompts: Path) -> None:
+    out = tmp_path / "out"
+    generate(configured(prompts, models=["org/fused", "org.fused"]), out)
+    assert sorted(path.name for path in (out / "images").iterdir()) == ["org-fused", "org.fused"]
+    with pytest.raises(UsageError, match="model 'org/fused': two models would write to images/org-fused"):
+        generate(configured(prompts, models=["org/fused", "org fused"]), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"models": []}, "models: expected at least one"),
+        ({"batch_size": 0}, "batch_size: expected at least 1"),
+        ({"seed": -1}, "seed: expected at least 0"),
+        ({"guidance_scale": float("nan")}, "guidance_scale: expected a finite number"),
+    ],
+)
+def test_settings_that_draw_nothing_are_refused(tmp_path: Path, values: dict[str, Any], line: str) -> None:
+    with pytest.raises(UsageError, match=line):
+        configured(tmp_path / "prompts.txt", **values)
