@@ -6,7 +6,6 @@ few missing. Stopped at any point, the same command goes on from there.
 
 from __future__ import annotations
 
-import socket
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,10 +13,9 @@ from pathlib import Path
 import click
 import pyarrow.parquet as pq
 
-from llm4gen_data.errors import UserError
 from llm4gen_data.options import HELP_SETTINGS, one_line_errors
 from llm4gen_data.runs import is_complete, write_text
-from pipelines.local_web import HOST, serve_images
+from pipelines.local_web import HOST, chosen_port, serve_images
 from pipelines.stages import stage
 
 DATA, MODEL, BENCH = "llm4gen-data", "llm4gen-model", "llm4gen-bench"
@@ -116,21 +114,6 @@ def make_pictures(out: Path, train_steps: int, n_prompts: int) -> None:
 def numbered(number: int, title: str) -> str:
     """The title with its place among the stages."""
     return f"{number}/{N_STAGES}  {title}"
-
-
-def chosen_port(out: Path, port: int | None) -> int:
-    """The port of an earlier start, which its URLs name (file `port` in `out`), or else `port`, or else a free one."""
-    file = out / "port"
-    if file.exists():
-        earlier = int(file.read_text(encoding="utf-8"))
-        if port not in (None, earlier):
-            raise UserError(f"--port {port}: {out} was started with port {earlier}; give no --port, or another --out")
-        return earlier
-    if port is None:
-        with socket.socket() as free:
-            free.bind((HOST, 0))
-            port = free.getsockname()[1]
-    return port
 
 
 def show_examples(scenes: Path, refined: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,21 @@ HOST = "127.0.0.1"
 IMAGE_PATH = re.compile(r"/images/(\d{9})\.png")
 # One in so many images opts out or is missing, so that failed rows are seen.
 BAD_ROW_EVERY, OPTED_OUT, MISSING = 50, 7, 21
+
+
+def chosen_port(out: Path, port: int | None) -> int:
+    """The port of an earlier start, which its URLs name (file `port` in `out`), or else `port`, or else a free one."""
+    file = out / "port"
+    if file.exists():
+        earlier = int(file.read_text(encoding="utf-8"))
+        if port not in (None, earlier):
+            raise UserError(f"--port {port}: {out} was started with port {earlier}; give no --port, or another --out")
+        return earlier
+    if port is None:
+        with socket.socket() as free:
+            free.bind((HOST, 0))
+            port = free.getsockname()[1]
+    return port
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llm4gen_data.errors import UserError
-from pipelines.demo import MISSING, OPTED_OUT, chosen_port, serve_images
+from pipelines.local_web import MISSING, OPTED_OUT, chosen_port, serve_images
 
 
 def test_the_server_gives_images_only_and_fails_where_it_should(tmp_path: Path) -> None:
