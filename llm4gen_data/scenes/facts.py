@@ -1,12 +1,14 @@
 """Facts about a picture: what a caption claims, what is true, and how the two agree."""
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import permutations, product
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from llm4gen_data.errors import UserError
 from llm4gen_data.scenes.lexicon import background_of
 from llm4gen_data.scenes.parse import read_caption
 from llm4gen_data.scenes.sample import Scene, relations
@@ -63,6 +65,28 @@ def truth_facts(scene: Scene) -> Facts:
     objects = tuple(ObjectFact(o.shape, o.color, o.texture, o.size) for o in scene.objects)
     true = ((r.subject, r.relation, r.object) for r in relations(scene))
     return Facts(objects, canonical_relations(true), scene.background)
+
+
+def facts_to_json(facts: Facts) -> str:
+    """Facts as JSON, equal for equal facts: `objects`, `relations` ([subject, name, object]) and `background`."""
+    relations = [list(relation) for relation in sorted(facts.relations)]
+    objects = [asdict(o) for o in facts.objects]
+    return json.dumps({"objects": objects, "relations": relations, "background": facts.background})
+
+
+def facts_from_json(text: str) -> Facts:
+    """The inverse of `facts_to_json`. Raises UserError for anything else."""
+    try:
+        data = json.loads(text)
+        objects = tuple(ObjectFact(**o) for o in data["objects"])
+        relations = frozenset((int(a), str(relation), int(b)) for a, relation, b in data["relations"])
+        facts = Facts(objects, relations, data["background"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"not the facts of a scene: {text[:80]!r}") from error
+    indices = {index for a, _, b in relations for index in (a, b)}
+    if not all(0 <= index < len(objects) for index in indices):
+        raise UserError(f"not the facts of a scene: a relation between objects that are not there: {text[:80]!r}")
+    return facts
 
 
 def canonical_relations(relations: Iterable[tuple[int, str, int]]) -> frozenset[tuple[int, str, int]]:

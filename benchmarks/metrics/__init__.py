@@ -1,0 +1,1 @@
+"""Metrics: what an image is worth given its prompt."""

@@ -1,0 +1,52 @@
+"""What a metric is, and the table of metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from benchmarks.records import Score
+from llm4gen_data.records import Prompt
+from llm4gen_data.registry import resolve
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+METRICS = {
+    "scene_reader": "benchmarks.metrics.scene_reader:SceneReader",
+    "clip_score": "benchmarks.metrics.clip_score:ClipScore",
+}
+
+
+class Metric(Protocol):
+    """Scores images against their prompts; made from its options as keywords. Weights are loaded by the first `score`.
+
+    `headline` is the kind of score that stands for the metric where there is room for one number, `unit` says what
+    the values are, `digits` how many decimals to print.
+    """
+
+    headline: str
+    unit: str
+    digits: int
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that changes a value: metric id and version, weights, preprocessing, dtype; plain JSON data."""
+        ...
+
+    def check(self, prompts: Iterable[Prompt]) -> None:
+        """Called with all prompts before the first image. Raises UserError if one of them cannot be judged."""
+        ...
+
+    def score(self, images: Sequence[Image], prompts: Sequence[Prompt]) -> list[list[Score]]:
+        """The scores of each pair of an upright RGB image and its prompt, in order.
+
+        Scores without a value stand for a pair that failed alone; no scores, for a prompt that claims nothing of
+        what the metric looks for.
+        """
+        ...
+
+
+def load_metric(name: str, options: Mapping[str, Any]) -> Metric:
+    """The metric `name`, an entry of METRICS or a `module:attribute`. Raises UsageError for an unknown name."""
+    metric: Metric = resolve("metric", name, METRICS)(**options)
+    return metric

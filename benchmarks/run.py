@@ -1,0 +1,163 @@
+"""Images in, scores with intervals out: manifest or models -> metrics -> journal -> tables and a report.
+
+Every batch of scores is durable before the next one starts and the manifest is written last: a killed run goes on
+with the same command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.config import BenchConfig
+from benchmarks.images import first_pictures, models_of, read_manifests
+from benchmarks.journal import ScoreJournal
+from benchmarks.metrics.metric import METRICS, Metric, load_metric
+from benchmarks.publish import publish
+from benchmarks.records import BenchImage
+from benchmarks.scoring import score_images, score_table
+from benchmarks.suites.suite import SUITES, Suite
+from benchmarks.tables import comparison_cells, markdown, score_cells
+from llm4gen_data.config import load_config, to_plain
+from llm4gen_data.errors import UsageError, UserError
+from llm4gen_data.registry import resolve
+from llm4gen_data.runs import SCHEMA_VERSION, fingerprint_hash, is_complete, open_run, read_json
+from llm4gen_model.generate.config import GenerateConfig
+
+SMALL_PICTURE_PX = 64
+SMALL_CLIP, LARGE_CLIP = "clip-mini", "openai/clip-vit-large-patch14"
+
+# Images, metrics, and everything that can change a score of them.
+Work = tuple[list[BenchImage], dict[str, Metric], dict[str, Any]]
+
+
+def run(config: BenchConfig, out: Path) -> None:
+    """Score the images of `config` into the run directory `out`, or go on where an earlier start stopped.
+
+    Raises UsageError for what cannot be meant, UserError for a manifest, model or metric that cannot be used, and
+    once everything is written if a metric could score none of the images.
+    """
+    suite = _check(config)
+    folders = config.images or (out / "images",)
+    # Images that exist are checked before anything is written.
+    work = _load(config, suite, folders) if config.images else None
+    fingerprint = _fingerprint(config, suite, work)
+    with open_run(out, "run", to_plain(config), fingerprint):
+        if not is_complete(out):
+            if work is None:
+                _generate(_generate_config(config, suite), folders[0])
+                work = _load(config, suite, folders)
+            images, metrics, scored = work
+            # A journal is worth something only for the same images and metrics.
+            journal = ScoreJournal(out / f"scores-{fingerprint_hash(scored)}.jsonl")
+            try:
+                score_images(images, metrics, journal, config.batch_size)
+            finally:
+                journal.close()
+            publish(config, images, metrics, score_table(images, journal), scored, fingerprint, folders, out)
+        results = read_json(out / "results.json")
+        print("", markdown(score_cells(results)), sep="\n")
+        if results["comparisons"]:
+            print(markdown(comparison_cells(results, by_category=False)))
+        print(*results["notes"], f"report: {out / 'report.html'}", sep="\n")
+    _refuse_no_score(results)
+
+
+def _check(config: BenchConfig) -> Suite:
+    """The suite. Raises UsageError for options that make no sense."""
+    if not config.suite:
+        raise UsageError(f"expected --suite NAME: {', '.join(SUITES)}, or module:attribute")
+    suite: Suite = resolve("suite", config.suite, SUITES)
+    if bool(config.images) == bool(config.models):
+        raise UsageError("expected either --images DIR (repeatable) or --model M (repeatable)")
+    for name in config.metrics:
+        resolve("metric", name, METRICS)
+    for key, least in (("batch_size", 1), ("n_resamples", 1), ("max_gallery_rows", 0)):
+        if getattr(config, key) < least:
+            raise UsageError(f"{key} = {getattr(config, key)}: expected at least {least}")
+    if config.models:
+        _generate_config(config, suite)
+    elif config.generate:
+        raise UsageError("generate: these options are for --model; the images of --images exist already")
+    return suite
+
+
+def _load(config: BenchConfig, suite: Suite, folders: Sequence[Path]) -> Work:
+    """The images and the metrics that can judge them, with a line on whatever is worth telling."""
+    images, remarks = read_manifests(folders, suite.group, allow_missing=config.allow_missing)
+    prompts = {image.prompt.prompt_id: image.prompt for image in images}
+    print(f"{len(images)} images of {len(prompts)} prompts by {', '.join(models_of(images))}")
+    for remark in remarks:
+        print(remark)
+    metrics = {}
+    for name, options in _options(config, suite).items():
+        if options.get("model") == "auto":
+            options["model"] = _clip_for(images)
+            print(f"{name}: {options['model']} ({SMALL_CLIP} for pictures of at most {SMALL_PICTURE_PX} px, ", end="")
+            print(f"else {LARGE_CLIP}; --set {name}.model=... chooses)")
+        metrics[name] = load_metric(name, options)
+        metrics[name].check(prompts.values())
+    return images, metrics, _scored_with(images, metrics)
+
+
+def _options(config: BenchConfig, suite: Suite) -> dict[str, dict[str, Any]]:
+    """The chosen metrics with their options; a metric of the user's has none."""
+    names = config.metrics or suite.metrics
+    return {name: asdict(getattr(config, name)) if hasattr(config, name) else {} for name in names}
+
+
+def _clip_for(images: Sequence[BenchImage]) -> str:
+    """Which CLIP suits: the bundled one has only ever seen small pictures."""
+    pictures = first_pictures(images)
+    small = pictures and all(max(picture.size) <= SMALL_PICTURE_PX for picture in pictures)
+    return SMALL_CLIP if small else LARGE_CLIP
+
+
+def _scored_with(images: Sequence[BenchImage], metrics: dict[str, Metric]) -> dict[str, Any]:
+    """Everything that can change a score: every image, as the manifest lists it, and the metrics."""
+    rows = [(i.model, *i.key, i.prompt.prompt, i.prompt.category, i.prompt.spec, i.sha256, i.problem) for i in images]
+    return {
+        "images": {"n_images": len(images), "sha256": fingerprint_hash({"images": rows})},
+        "metrics": {name: metric.identity() for name, metric in metrics.items()},
+    }
+
+
+def _fingerprint(config: BenchConfig, suite: Suite, work: Work | None) -> dict[str, Any]:
+    """Everything that can change a number: the images or what draws them, the metrics, the resampling."""
+    if work is None:
+        drawn = to_plain(_generate_config(config, suite))
+        images = {key: value for key, value in drawn.items() if key not in ("batch_size", "device")}
+        scored = {"images": images, "metrics": _options(config, suite)}
+    else:
+        scored = work[2]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "suite": config.suite,
+        **scored,
+        "n_resamples": config.n_resamples,
+        "bootstrap_seed": config.bootstrap_seed,
+        "max_gallery_rows": config.max_gallery_rows,
+    }
+
+
+def _generate_config(config: BenchConfig, suite: Suite) -> GenerateConfig:
+    """How the suite's prompts are drawn. Raises UsageError for what `generate` does not know."""
+    values = {"prompts": suite.prompts, "n_prompts": suite.n_prompts, **config.generate, "models": config.models}
+    return load_config(GenerateConfig, flags=values)
+
+
+def _generate(config: GenerateConfig, folder: Path) -> None:
+    from llm4gen_model.generate.run import generate
+
+    generate(config, folder)
+
+
+def _refuse_no_score(results: dict[str, Any]) -> None:
+    for name in results["metrics"]:
+        rows = [row for row in results["scores"] if row["metric"] == name and row["category"] is None]
+        if all(row["n_images"] == 0 for row in rows):
+            known = (note for note in results["notes"] if note.startswith("Not scored"))
+            reason = next(known, "no prompt asks for anything that it looks for")
+            raise UserError(f"{name}: not one of {results['n_images']} images has a value; {reason}")

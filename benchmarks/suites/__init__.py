@@ -1,0 +1,1 @@
+"""Suites: which prompts, which metrics, which groups of prompts a benchmark is made of."""

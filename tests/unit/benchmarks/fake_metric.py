@@ -1,0 +1,28 @@
+"""A metric of a user's own, given as module:attribute: how bright a picture is."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from benchmarks.records import Score
+from llm4gen_data.records import Prompt
+
+
+class Brightness:
+    headline, unit, digits = "mean", "share of white", 3
+
+    def identity(self) -> dict[str, Any]:
+        return {"metric": "brightness", "version": 1}
+
+    def check(self, prompts: Iterable[Prompt]) -> None:
+        assert list(prompts)
+
+    def score(self, images: Sequence[Image], prompts: Sequence[Prompt]) -> list[list[Score]]:
+        return [[Score("mean", float(np.asarray(image).mean()) / 255, "as bright as it is")] for image in images]
+
+
+class NotANumber(Brightness):
+    def score(self, images: Sequence[Image], prompts: Sequence[Prompt]) -> list[list[Score]]:
+        return [[Score("mean", float("nan"))] for _ in images]

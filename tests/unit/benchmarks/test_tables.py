@@ -1,0 +1,110 @@
+import csv
+import io
+from dataclasses import asdict
+
+import pandas as pd
+import pytest
+
+from benchmarks.config import BenchConfig
+from benchmarks.scoring import SCORE_SCHEMA
+from benchmarks.summary import summarise
+from benchmarks.tables import comparison_cells, csv_text, estimate_text, markdown, p_text, score_cells
+from tests.unit.benchmarks.fake_metric import Brightness
+
+METRICS = {"light": Brightness()}
+CONFIG = BenchConfig(suite="scenes", n_resamples=500)
+
+
+def table(*rows: tuple[str, str, str, int, float | None]) -> pd.DataFrame:
+    """Rows of model, prompt, category, seed, value; None is a failed image."""
+    full = [
+        (
+            model,
+            prompt,
+            category,
+            seed,
+            seed,
+            "light",
+            "mean",
+            value,
+            None,
+            None,
+            None if value is not None else "lost",
+        )
+        for model, prompt, category, seed, value in rows
+    ]
+    return pd.DataFrame(full, columns=SCORE_SCHEMA.names).astype({"value": "float64", "truncated": "object"})
+
+
+SCORES = table(
+    ("a", "p0", "x", 0, 0.1), ("a", "p1", "x", 0, 0.2), ("a", "p2", "y", 0, 0.3), ("a", "p3", "y", 0, None),
+    ("b", "p0", "x", 0, 0.4), ("b", "p1", "x", 0, 0.4), ("b", "p2", "y", 0, 0.3), ("b", "p3", "y", 0, 0.9),
+    ("b", "p3", "y", 1, 0.9),
+)  # fmt: skip
+
+
+def test_means_leave_failures_out_and_count_them() -> None:
+    rows = summarise(SCORES, ["a", "b"], METRICS, CONFIG)["scores"]
+    found = {(row["model"], row["category"]): row for row in rows}
+    assert len(rows) == len(found) == 6
+    overall = found["a", None]
+    assert overall["mean"] == pytest.approx(0.2)
+    assert (overall["n_prompts"], overall["n_images"], overall["n_failed"]) == (3, 3, 1)
+    assert found["a", "y"]["mean"] == pytest.approx(0.3)
+    assert (found["a", "y"]["n_failed"], found["a", "x"]["n_failed"], found["b", None]["n_failed"]) == (1, 0, 0)
+    assert found["b", None]["mean"] == pytest.approx(0.58)  # of images
+
+
+def test_comparisons_use_common_pairs_only_and_say_how_many_were_left_out() -> None:
+    rows = summarise(SCORES, ["a", "b"], METRICS, CONFIG)["comparisons"]
+    assert [row["category"] for row in rows] == [None, "x", "y"]
+    overall = rows[0]
+    assert (overall["model"], overall["baseline"]) == ("b", "a")
+    assert overall["mean"] == pytest.approx((0.3 + 0.2 + 0) / 3)
+    assert (overall["n_prompts"], overall["n_pairs"], overall["n_left_out"]) == (3, 3, 2)
+    assert (overall["share_better"], overall["share_equal"]) == pytest.approx((2 / 3, 1 / 3))
+    assert overall["p_holm"] == overall["p_value"]  # the only one over all prompts
+
+
+def test_three_models_are_all_compared_with_the_first() -> None:
+    third = SCORES[SCORES["model"] == "b"].assign(model="c")
+    rows = summarise(pd.concat([SCORES, third]), ["a", "b", "c"], METRICS, CONFIG)["comparisons"]
+    overall = [row for row in rows if row["category"] is None]
+    assert [(row["model"], row["baseline"]) for row in overall] == [("b", "a"), ("c", "a")]
+    for row in overall:
+        assert row["p_holm"] == pytest.approx(min(1.0, 2 * row["p_value"]))
+
+
+def test_one_category_has_no_rows_of_its_own_and_one_model_no_comparison() -> None:
+    alone = summarise(table(("a", "p0", "x", 0, 0.1), ("a", "p1", "x", 0, 0.2)), ["a"], METRICS, CONFIG)
+    assert [row["category"] for row in alone["scores"]] == [None]
+    assert alone["comparisons"] == []
+
+
+def test_tables_are_aligned_and_complete() -> None:
+    numbers = summarise(SCORES, ["a", "b"], METRICS, CONFIG)
+    results = {**numbers, "models": ["a", "b"], "metrics": {"light": {"digits": 3}}}
+    lines = markdown(score_cells(results)).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert "0.200 [" in lines[2]
+    assert "| 3 / 4 " in lines[2]
+    compared = markdown(comparison_cells(results, by_category=True)).splitlines()
+    assert len(compared) == 2 + 3
+    assert len(comparison_cells(results, by_category=False)) == 1 + 1
+    assert "+0.167 [" in compared[2]
+    read = list(csv.DictReader(io.StringIO(csv_text(results["scores"]))))
+    assert float(read[0]["mean"]) == results["scores"][0]["mean"]
+    assert csv_text([]) == ""
+
+
+def test_bars_and_newlines_stay_inside_their_cell() -> None:
+    assert markdown([["a|b\nc"], ["d"]]).splitlines()[0] == "| a\\|b c |"
+
+
+def test_numbers_in_words() -> None:
+    estimate = {"mean": 0.5, "low": 0.25, "high": 0.75}
+    assert estimate_text(estimate, 2) == "0.50 [0.25, 0.75]"
+    assert estimate_text(estimate | {"low": None, "high": None}, 1, sign="+") == "+0.5"
+    assert estimate_text(estimate | {"mean": None}, 1) == "-"
+    assert [p_text(p) for p in (None, 0.0002, 0.0123, 1.0)] == ["-", "< 0.001", "0.012", "1.000"]
+    assert asdict(CONFIG)["suite"] == "scenes"
