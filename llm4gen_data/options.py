@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -56,6 +57,8 @@ def one_line_errors(commands: click.Command) -> Callable[[], None]:
 
     def main() -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        # What a library wants to tell a developer (a backend not installed, a processor renamed) is not for our users.
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         try:
             # In its standalone mode click would turn Ctrl-C into "Aborted!" and exit code 1.
             commands.main(standalone_mode=False)

@@ -94,7 +94,9 @@ class _Clip:
         require_working_torchvision()
         from safetensors import SafetensorError
         from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder)
             # Pillow's resize, on any machine: that of tensors gives other pixels.

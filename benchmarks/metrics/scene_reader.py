@@ -16,9 +16,9 @@ from llm4gen_data.scenes.facts import (
     KINDS,
     Facts,
     ObjectFact,
-    _match,
     compare,
     facts_from_json,
+    match_objects,
 )
 from llm4gen_data.scenes.read import Reading, read_scene
 
@@ -136,7 +136,7 @@ class _Loss:
 
 
 def _losses(asked: Facts, seen: Facts, n_seen: int) -> Iterator[_Loss]:
-    matched = _match(asked, seen)
+    matched = match_objects(asked, seen)
     names = _names(asked)
     for i, o in enumerate(asked.objects):
         if i not in matched:

@@ -104,7 +104,7 @@ def compare(claimed: Facts, truth: Facts) -> dict[str, Counts]:
     What is claimed of an object without a match is wrong. Relations are counted once per pair and axis: recall is the
     share of *all* true relations, of which a caption need not tell many.
     """
-    matched = _match(claimed, truth)
+    matched = match_objects(claimed, truth)
     n_matched = len(matched)
     counts = {"object": Counts(n_matched, len(claimed.objects) - n_matched, len(truth.objects) - n_matched)}
     for attribute in ATTRIBUTES:
@@ -121,7 +121,7 @@ def compare(claimed: Facts, truth: Facts) -> dict[str, Counts]:
     return counts
 
 
-def _match(claimed: Facts, truth: Facts) -> dict[int, int]:
+def match_objects(claimed: Facts, truth: Facts) -> dict[int, int]:
     """Claimed object -> true object, at most one to one, by the most agreeing facts."""
     if not claimed.objects or not truth.objects:
         return {}

@@ -1,4 +1,5 @@
 import json
+import math
 import struct
 from pathlib import Path
 
@@ -38,12 +39,9 @@ def test_the_bundled_family_is_small_and_every_model_has_a_card() -> None:
         # the header agrees with the library that will load it
         from safetensors import safe_open
 
-        with safe_open(model.path / "model.safetensors", framework="numpy") as weights:
-            shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118
-        n_parameters = 0
-        for shape in shapes:
-            product = 1
-            for length in shape:
-                product *= length
-            n_parameters += product
+        shapes = []
+        for path in model.path.rglob("*.safetensors"):
+            with safe_open(path, framework="numpy") as weights:
+                shapes += [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118
+        n_parameters = sum(math.prod(shape) for shape in shapes)
         assert model.n_parameters == n_parameters
