@@ -37,7 +37,7 @@ def test_seven_thousand_distinct_prompts_in_their_quotas(tmp_path: Path) -> None
 
 def test_a_kill_leaves_nothing_half_written_and_the_same_command_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    killed = start(*COMMAND, "--n", 3000, "--out", out)
+    killed = start(*COMMAND, "--n", 1500, "--out", out)
     while not (out / "fingerprint.json").exists():
         time.sleep(0.01)
     time.sleep(0.5)
@@ -45,9 +45,9 @@ def test_a_kill_leaves_nothing_half_written_and_the_same_command_goes_on(tmp_pat
     killed.wait()
     assert not (out / "manifest.json").exists()
     assert not (out / "prompts.parquet").exists()
-    assert_one_line(run(*COMMAND, "--n", 50, "--out", out), 1, "n: 3000 -> 50")
-    assert run(*COMMAND, "--n", 3000, "--out", out).returncode == 0
-    assert pq.read_metadata(out / "prompts.parquet").num_rows == 3000
+    assert_one_line(run(*COMMAND, "--n", 50, "--out", out), 1, "n: 1500 -> 50")
+    assert run(*COMMAND, "--n", 1500, "--out", out).returncode == 0
+    assert pq.read_metadata(out / "prompts.parquet").num_rows == 1500
 
 
 def test_wrong_options_are_one_line(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -87,6 +88,34 @@ def test_a_cache_of_another_encoder_is_refused(pairs: Path, tmp_path: Path) -> N
     assert_one_line(
         run("llm4gen-model", "cache", *options, "--set", "llm.max_tokens=64"), 1, "features of another encoder"
     )
+
+
+def test_a_decoder_language_model_trains_and_draws(pairs: Path, tmp_path: Path) -> None:
+    prompts, home = tmp_path / "prompts.txt", {"HF_HOME": str(tmp_path / "home")}
+    prompts.write_text("a small red circle\na large blue star\n")
+    options = (
+        "--train-batch-size",
+        4,
+        "--max-train-steps",
+        3,
+        "--set",
+        "cam.num_heads=4",
+        "--set",
+        "llm.max_tokens=48",
+    )
+    out = tmp_path / "cam-smollm2"
+    result = run("llm4gen-model", "train", "--data", pairs, "--out", out, "--llm", "smollm2", *options, **home)
+    assert result.returncode == 0, result.stderr
+    assert read_json(out / "model" / "llm4gen.json")["llm"]["name"] == "smollm2"
+    models = ("--model", "mini", "--model", out / "model")
+    drawn = run(
+        *("llm4gen-model", "generate", *models, "--prompts", prompts, "--steps", 3, "--out", tmp_path / "pictures"),
+        **home,
+    )
+    assert drawn.returncode == 0, drawn.stderr
+    rows = pq.read_table(tmp_path / "pictures" / "images.parquet").to_pylist()
+    assert [(row["model"], row["prompt"]) for row in rows].count(("cam-smollm2", "a large blue star")) == 1
+    assert len({row["sha256"] for row in rows}) == 4
 
 
 def test_wrong_use_is_one_clear_line(pairs: Path, tmp_path: Path) -> None:

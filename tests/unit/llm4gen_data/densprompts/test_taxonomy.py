@@ -1,0 +1,42 @@
+"""Quotas: exact sums, exact shares, skills dealt evenly."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm4gen_data.densprompts.taxonomy import DEFAULT_N, QUOTAS, SKILLS, apportion, quotas, skills_of, slots
+
+
+def test_the_default_quotas_are_the_table() -> None:
+    assert DEFAULT_N == 7000
+    assert quotas(7000) == QUOTAS
+
+
+@given(st.integers(1, 20_000))
+def test_quotas_sum_to_n_and_keep_to_the_proportion(n: int) -> None:
+    shares = quotas(n)
+    assert sum(shares.values()) == n
+    for category, share in shares.items():
+        assert abs(share - n * QUOTAS[category] / DEFAULT_N) < 1
+
+
+def test_apportion_gives_ties_to_the_first() -> None:
+    assert apportion(5, {"a": 1, "b": 1, "c": 1}) == {"a": 2, "b": 2, "c": 1}
+
+
+@pytest.mark.parametrize("n", [12, 300, 7000])
+def test_slots_meet_quotas_and_deal_skills_evenly(n: int) -> None:
+    dealt = slots(n, seed=4)
+    assert Counter(category for category, _ in dealt) == Counter(quotas(n))
+    for category in QUOTAS:
+        counts = Counter(skill for c, skill in dealt if c == category)
+        assert set(counts) <= set(skills_of(category))
+        assert max(counts.values()) - min([counts[skill] for skill in skills_of(category)]) <= 1
+    assert dealt == slots(n, seed=4)
+    assert n < 100 or dealt != slots(n, seed=5)
+
+
+def test_every_skill_is_tested_somewhere() -> None:
+    assert {skill for category in QUOTAS for skill in skills_of(category)} == set(SKILLS)
