@@ -79,6 +79,21 @@ def scenes(
     write_scenes(n, seed, out, base_url, split)
 
 
+@commands.command("build-densprompts")
+@click.option("--n", type=click.IntRange(min=1), default=7000, help="How many prompts.")
+@click.option("--seed", type=int, default=0, help="The same seed writes the same prompts.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
+@out_option("Run directory for prompts, questions and card.")
+def build_densprompts(n: int, seed: int, dry_run: bool, out: Path) -> None:
+    """Write dense prompts of 40 to 140 words, each with its specification and questions that check a picture of it."""
+    if dry_run:
+        click.echo(f"n: {n}\nseed: {seed}\nout: {out}")
+        return
+    from llm4gen_data.densprompts.run import build_densprompts as build
+
+    build(n, seed, out)
+
+
 @commands.command()
 @click.argument("source")
 @click.option("--captioner", help=f"{', '.join(CAPTIONERS)}, or your own module:attribute.  [default: vllm]")

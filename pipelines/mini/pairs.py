@@ -42,11 +42,11 @@ SCHEMA = (
 )
 
 
-def scene_seeds(first: int) -> Iterator[int]:
+def scene_seeds(first: int, several_objects_share: float) -> Iterator[int]:
     """Yield the seeds from `first` on whose training scenes are kept."""
     for seed in count(first):
         several = len(sample_scene(seed, split="train").objects) > 1
-        if not several or random.Random(f"pairs-{seed}").random() < SEVERAL_OBJECTS_SHARE:
+        if not several or random.Random(f"pairs-{seed}").random() < several_objects_share:
             yield seed
 
 
@@ -88,7 +88,9 @@ def pair(seed: int) -> dict[str, Any]:
     }
 
 
-def write_pairs(n: int, seed: int, out: Path, processes: int) -> None:
+def write_pairs(
+    n: int, seed: int, out: Path, processes: int, several_objects_share: float = SEVERAL_OBJECTS_SHARE
+) -> None:
     """Write `n` pairs as `out/data/train-NNNNN-of-NNNNN.parquet`; equal arguments give equal bytes.
 
     Raises UserError if the folder holds shards of another number.
@@ -103,7 +105,7 @@ def write_pairs(n: int, seed: int, out: Path, processes: int) -> None:
                 f"{folder}: holds {path.name}, which is not one of these {n_shards} shards; use another --out"
             )
     with get_context("fork").Pool(processes) as pool:
-        drawn = pool.imap(pair, islice(scene_seeds(seed), n), chunksize=100)
+        drawn = pool.imap(pair, islice(scene_seeds(seed, several_objects_share), n), chunksize=100)
         rows = iter(tqdm(drawn, total=n, desc="pairs", unit="pair", mininterval=5))
         for name in names:
             shard = list(islice(rows, ROWS_PER_SHARD))
@@ -115,9 +117,15 @@ def write_pairs(n: int, seed: int, out: Path, processes: int) -> None:
 @click.option("--seed", default=PAIRS_SEED, show_default=True, help="Seed of the first scene drawn.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--processes", default=1, show_default=True)
-def main(n: int, seed: int, out: Path, processes: int) -> None:
+@click.option(
+    "--several-objects-share",
+    default=SEVERAL_OBJECTS_SHARE,
+    show_default=True,
+    help="Of scenes with several objects, the share that is kept.",
+)
+def main(n: int, seed: int, out: Path, processes: int, several_objects_share: float) -> None:
     """Write the pairs."""
-    write_pairs(n, seed, out, processes)
+    write_pairs(n, seed, out, processes, several_objects_share)
     click.echo(f"{out}: {n:,} pairs")
 
 

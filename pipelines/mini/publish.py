@@ -15,7 +15,6 @@ from statistics import median
 from typing import Any
 
 import click
-import torch
 import yaml
 from diffusers import UNet2DConditionModel
 
@@ -66,7 +65,8 @@ unet-mini under it is unchanged. `llm4gen_model.models.load_model("cam-mini")` i
 {training}
 
 ```sh
-llm4gen-model train --config pipelines/mini/cam.yaml --data runs/mini/pairs --out runs/mini/cam
+python -m pipelines.mini.pairs --n 10000 --out runs/mini/pairs-cam
+llm4gen-model train --config pipelines/mini/cam.yaml --data runs/mini/pairs-cam --out runs/mini/cam
 ```
 
 ## Measured
@@ -85,7 +85,7 @@ def main() -> None:
 def unet(run: Path) -> None:
     """Store the UNet of a training run as unet-mini."""
     model = UNet2DConditionModel.from_pretrained(run / "model" / "unet", low_cpu_mem_usage=False)
-    model.to(torch.float16).save_pretrained(BUNDLED / "unet-mini")
+    model.half().save_pretrained(BUNDLED / "unet-mini")
 
 
 @main.command()
@@ -95,7 +95,7 @@ def cam(run: Path) -> None:
     folder = BUNDLED / "cam-mini"
     folder.mkdir(exist_ok=True)
     module = CrossAdapterModule.from_pretrained(run / "model" / "cam")
-    module.to(torch.float16).save_pretrained(folder / "cam")
+    module.half().save_pretrained(folder / "cam")
     shutil.copyfile(run / "model" / "llm4gen.json", folder / "llm4gen.json")
 
 

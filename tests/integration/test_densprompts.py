@@ -1,6 +1,7 @@
 """`llm4gen-data build-densprompts` as a user runs it: the full 7,000, and what reads them."""
 
 import json
+import resource
 import signal
 import time
 from collections import Counter
@@ -16,10 +17,11 @@ COMMAND = ("llm4gen-data", "build-densprompts")
 
 def test_seven_thousand_distinct_prompts_in_their_quotas(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    started = time.monotonic()
-    result = run(*COMMAND, "--out", out)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    result = run(*COMMAND, "--out", out, timeout_s=580)
     assert result.returncode == 0, result.stderr
-    assert time.monotonic() - started < 240  # about 35 s on one free core
+    # Processor time, about 25 s: the clock on the wall also measures who else is at work.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 90
     assert result.stdout.startswith(f"{out}: 7,000 prompts")
     rows = pq.read_table(out / "prompts.parquet").to_pylist()
     assert len({row["prompt"].lower() for row in rows}) == len({row["prompt_id"] for row in rows}) == 7000

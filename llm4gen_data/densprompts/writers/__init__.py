@@ -1,0 +1,1 @@
+"""Writers turn a specification into a prompt."""
