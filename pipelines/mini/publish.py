@@ -1,10 +1,11 @@
 """Put trained weights into the package, and write their cards from the files of the runs that trained and scored them.
 
-    python -m pipelines.mini.publish unet runs/mini/unet
+    python -m pipelines.mini.publish unet runs/mini/unet-objects
     python -m pipelines.mini.publish cam runs/mini/cam
     llm4gen-model generate --model mini --model cam-mini --prompts scenes --n-prompts 500 ... --out runs/mini/pictures
     llm4gen-bench run --suite scenes --images runs/mini/pictures --out runs/mini/scores
-    python -m pipelines.mini.publish cards --unet runs/mini/unet --cam runs/mini/cam --scores runs/mini/scores
+    python -m pipelines.mini.publish cards --unet runs/mini/unet --unet runs/mini/unet-objects --cam runs/mini/cam \\
+        --scores runs/mini/scores
 
 Weights are stored as float16; the scores are of the stored ones.
 """
@@ -42,6 +43,8 @@ terminal SNR. `llm4gen_model.models.load_model("mini")` is the whole pipeline.
 ```sh
 python -m pipelines.mini.pairs --n 30000 --out runs/mini/pairs
 llm4gen-model train --config pipelines/mini/unet.yaml --data runs/mini/pairs --out runs/mini/unet
+python -m pipelines.mini.pairs --n 15000 --seed 71000000 --several-objects-share 0.08 --out runs/mini/pairs-one
+llm4gen-model train --config pipelines/mini/unet_objects.yaml --data runs/mini/pairs-one --out runs/mini/unet-objects
 ```
 
 ## Measured
@@ -100,15 +103,16 @@ def cam(run: Path) -> None:
 
 
 @main.command()
-@click.option("--unet", "unet_run", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--unet", "unet_runs", type=click.Path(path_type=Path, exists=True), required=True, multiple=True)
 @click.option("--cam", "cam_run", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--scores", type=click.Path(path_type=Path, exists=True), required=True)
-def cards(unet_run: Path, cam_run: Path, scores: Path) -> None:
-    """Write both cards."""
+def cards(unet_runs: tuple[Path, ...], cam_run: Path, scores: Path) -> None:
+    """Write both cards; `--unet` once for each stage of its training."""
     parameters = {model.name: model.n_parameters for model in bundled_models()}
     llm = read_json(BUNDLED / "cam-mini" / "llm4gen.json")["llm"]
     values: dict[str, Any] = {"scores": score_tables(scores)}
-    unet_card = UNET_CARD.format(parameters=parameters["unet-mini"], training=training_line(unet_run), **values)
+    stages = "\n".join(f"{number}. {training_line(run)}" for number, run in enumerate(unet_runs, start=1))
+    unet_card = UNET_CARD.format(parameters=parameters["unet-mini"], training=stages, **values)
     cam_card = CAM_CARD.format(
         parameters=parameters["cam-mini"],
         llm=llm["name"],
