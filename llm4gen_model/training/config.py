@@ -62,6 +62,9 @@ class TrainConfig:
     max_grad_norm: float = 1.0
     snr_gamma: float | None = None
     """Min-SNR weighting (arXiv 2303.09556); 5 is its authors' choice."""
+    logit_mean: float | None = None
+    """Draw time steps from a logit-normal distribution about this mean; by default they are uniform."""
+    logit_std: float = 1.0
     ema_decay: float = 0.999
     seed: int = 0
 

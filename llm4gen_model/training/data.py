@@ -149,8 +149,12 @@ def draw(
     epoch: int,
     n_timesteps: int,
     proportion_empty_prompts: float,
+    logit_mean: float | None = None,
+    logit_std: float = 1.0,
 ) -> Draw:
     """Draw caption, time step and noises of a sample; a function of (seed, key, epoch) alone.
+
+    Time steps are uniform, or logit-normal if `logit_mean` is given (arXiv 2403.03206, section 3.1).
 
     So it depends neither on the batch the sample falls in, nor on workers, nor on where a run was resumed.
     """
@@ -159,9 +163,13 @@ def draw(
     shares = np.array([weights[name] for name in present])
     chosen = present[int(rng.choice(len(present), p=shares / shares.sum()))]
     text = "" if rng.random() < proportion_empty_prompts else captions[chosen] or ""
+    if logit_mean is None:
+        timestep = int(rng.integers(n_timesteps))
+    else:
+        timestep = int(n_timesteps / (1 + np.exp(-rng.normal(logit_mean, logit_std))))
     return Draw(
         caption=text,
-        timestep=int(rng.integers(n_timesteps)),
+        timestep=timestep,
         latent_noise=rng.standard_normal(shape, dtype=np.float32),
         noise=rng.standard_normal(shape, dtype=np.float32),
     )

@@ -75,6 +75,8 @@ def load_batch(config: TrainConfig, model: Model, features: Features, step: int)
             epoch=epoch,
             n_timesteps=model.pipeline.scheduler.config.num_train_timesteps,
             proportion_empty_prompts=config.proportion_empty_prompts,
+            logit_mean=config.logit_mean,
+            logit_std=config.logit_std,
         )
         draws.append(drawn)
         latents.append(moments_to_latents(moments[0], torch.from_numpy(drawn.latent_noise), model.pipeline.vae))

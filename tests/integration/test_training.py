@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -91,7 +92,8 @@ def test_a_cache_of_another_encoder_is_refused(pairs: Path, tmp_path: Path) -> N
 
 
 def test_a_decoder_language_model_trains_and_draws(pairs: Path, tmp_path: Path) -> None:
-    prompts, home = tmp_path / "prompts.txt", {"HF_HOME": str(tmp_path / "home")}
+    prompts = tmp_path / "prompts.txt"
+    home: dict[str, Any] = {"HF_HOME": str(tmp_path / "home")}
     prompts.write_text("a small red circle\na large blue star\n")
     options = (
         "--train-batch-size",

@@ -55,6 +55,20 @@ def test_captions_come_in_their_shares_and_dropout_in_its_own() -> None:
     )
 
 
+def test_time_steps_are_uniform_or_logit_normal() -> None:
+    def timesteps(**settings: Any) -> list[int]:
+        return [
+            draw(f"{i}", {"c": "x"}, {"c": 1.0}, (1,), epoch=0, **SETTINGS, **settings).timestep for i in range(2000)
+        ]
+
+    assert np.mean(timesteps()) == pytest.approx(500, abs=25)
+    drawn = timesteps(logit_mean=1.0, logit_std=0.5)
+    assert np.median(drawn) == pytest.approx(1000 / (1 + np.exp(-1.0)), abs=12)
+    assert np.quantile(drawn, 0.84) == pytest.approx(1000 / (1 + np.exp(-1.5)), abs=15)
+    assert 0 <= min(drawn)
+    assert max(drawn) < 1000
+
+
 def test_noise_is_standard_normal() -> None:
     values = np.stack([draw(f"{i}", {"c": "x"}, {"c": 1.0}, (8, 8), epoch=0, **SETTINGS).noise for i in range(300)])
     assert values.mean() == pytest.approx(0, abs=0.03)
