@@ -1,11 +1,11 @@
 """Put trained weights into the package, and write their cards from the files of the runs that trained and scored them.
 
-    python -m pipelines.mini.publish unet runs/mini/unet-objects
+    python -m pipelines.mini.publish unet runs/mini/unet-shapes
     python -m pipelines.mini.publish cam runs/mini/cam
     llm4gen-model generate --model mini --model cam-mini --prompts scenes --n-prompts 500 ... --out runs/mini/pictures
     llm4gen-bench run --suite scenes --images runs/mini/pictures --out runs/mini/scores
-    python -m pipelines.mini.publish cards --unet runs/mini/unet --unet runs/mini/unet-objects --cam runs/mini/cam \\
-        --scores runs/mini/scores
+    python -m pipelines.mini.publish cards --unet runs/mini/unet --unet runs/mini/unet-objects \\
+        --unet runs/mini/unet-shapes --cam runs/mini/cam --scores runs/mini/scores
 
 Weights are stored as float16; the scores are of the stored ones.
 """
@@ -45,6 +45,7 @@ python -m pipelines.mini.pairs --n 30000 --out runs/mini/pairs
 llm4gen-model train --config pipelines/mini/unet.yaml --data runs/mini/pairs --out runs/mini/unet
 python -m pipelines.mini.pairs --n 15000 --seed 71000000 --several-objects-share 0.08 --out runs/mini/pairs-one
 llm4gen-model train --config pipelines/mini/unet_objects.yaml --data runs/mini/pairs-one --out runs/mini/unet-objects
+llm4gen-model train --config pipelines/mini/unet_shapes.yaml --data runs/mini/pairs-one --out runs/mini/unet-shapes
 ```
 
 ## Measured

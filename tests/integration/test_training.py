@@ -126,7 +126,7 @@ def test_wrong_use_is_one_clear_line(pairs: Path, tmp_path: Path) -> None:
     assert_one_line(run(*train, "--data", tmp_path / "nowhere"), 1, "nowhere")
     assert_one_line(run(*train, "--data", pairs, "--set", "caption=1"), 2, "unknown key caption", "captions")
     assert_one_line(run(*train, "--data", pairs, "--base", "sd3"), 1, "sd3")
-    assert_one_line(run(*train, "--data", pairs, "--llm", "gpt-5"), 2, "gpt-5", "minilm")
+    assert_one_line(run(*train, "--data", pairs, "--llm", "gpt-5", HF_HUB_OFFLINE="1"), 1, "gpt-5", "no such folder")
     assert not (tmp_path / "out").exists()
     dry = run(*train, "--data", pairs, "--dry-run")
     assert dry.returncode == 0
