@@ -36,22 +36,21 @@ EXPORT_FORMAT = 1
 class ModelSpec:
     """A base model: where its components are (a hub id and revision, or None for the bundled ones) and its size.
 
-    `resolution` in pixels; `n_context_tokens` is the length of its text encoder's context.
+    `resolution` in pixels.
     """
 
     name: str
     hub_id: str | None
     revision: str | None
     resolution: int
-    n_context_tokens: int
 
 
 MODEL_SPECS = {
     spec.name: spec
     for spec in (
-        ModelSpec("mini", None, None, 64, 32),
-        ModelSpec("sd15", "stable-diffusion-v1-5/stable-diffusion-v1-5", None, 512, 77),
-        ModelSpec("sdxl", "stabilityai/stable-diffusion-xl-base-1.0", None, 1024, 77),
+        ModelSpec("mini", None, None, 64),
+        ModelSpec("sd15", "stable-diffusion-v1-5/stable-diffusion-v1-5", None, 512),
+        ModelSpec("sdxl", "stabilityai/stable-diffusion-xl-base-1.0", None, 1024),
     )
 }
 
