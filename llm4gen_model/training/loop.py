@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -149,37 +151,60 @@ def train_loop(
     bar = tqdm(total=config.max_train_steps, initial=min(begin, config.max_train_steps), desc="train", unit=" steps")
     with bar:
         for step in range(begin, config.max_train_steps):
-            started = time.perf_counter()
-            loss = batch_loss(config, model, scheduler, load_batch(config, model, features, step))
-            if not torch.isfinite(loss):
-                raise UserError(
-                    f"{config.out}: the loss of step {step + 1} is not finite; the last checkpoint is kept, "
-                    "start again from it with a smaller --set learning_rate in another --out"
-                )
-            loss.backward()  # type: ignore[no-untyped-call]
-            grad_norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-            learning_rate = schedule.get_last_lr()[0]
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            ema.step(parameters)
-
             done = step + 1
             last = done == config.max_train_steps
-            state.pending.append((loss.item(), grad_norm.item(), time.perf_counter() - started))
-            if done % config.logging_steps == 0 or last:
-                line = mean_metrics(state.pending, done, learning_rate, config.train_batch_size)
-                append_metrics(log, line)
-                state.pending.clear()
-                bar.set_postfix(loss=f"{line['loss']:.4f}")
-            bar.update()
-            if done % config.checkpointing_steps == 0 or last:
-                save_checkpoint(folder, state, done)
-                prune(folder, config.checkpoints_total_limit)
+            started = time.perf_counter()
+            with whole_step() as stopped:
+                loss = batch_loss(config, model, scheduler, load_batch(config, model, features, step))
+                if not torch.isfinite(loss):
+                    raise UserError(
+                        f"{config.out}: the loss of step {done} is not finite; the last checkpoint is kept, "
+                        "start again from it with a smaller --set learning_rate in another --out"
+                    )
+                loss.backward()  # type: ignore[no-untyped-call]
+                grad_norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+                learning_rate = schedule.get_last_lr()[0]
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+                ema.step(parameters)
+
+                state.pending.append((loss.item(), grad_norm.item(), time.perf_counter() - started))
+                if done % config.logging_steps == 0 or last:
+                    line = mean_metrics(state.pending, done, learning_rate, config.train_batch_size)
+                    append_metrics(log, line)
+                    state.pending.clear()
+                    bar.set_postfix(loss=f"{line['loss']:.4f}")
+                bar.update()
+                if done % config.checkpointing_steps == 0 or last or stopped:
+                    save_checkpoint(folder, state, done)
+                    prune(folder, config.checkpoints_total_limit)
             if done % config.validation_steps == 0 and not last:
                 with ema_weights(ema, parameters):
                     on_validation(done)
     return ema
+
+
+@contextmanager
+def whole_step() -> Iterator[list[int]]:
+    """Within the block Ctrl-C and SIGTERM only add to the list; the first of them takes effect at its end.
+
+    A step is never torn, and what raises in the middle of a C++ call cannot swallow the interrupt.
+    """
+    stopped: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
+        yield stopped
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in handlers:
+        signal.signal(number, lambda number, _: stopped.append(number))
+    try:
+        yield stopped
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if stopped:
+        signal.raise_signal(stopped[0])
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 import json
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,26 @@ def test_stopped_runs_end_in_the_same_bits(config: TrainConfig, train: Any, monk
 
     assert losses(stopped.out) == losses(whole.out)
     assert [step for step, _ in losses(whole.out)] == [3, 6, 8]
+
+
+def test_ctrl_c_within_a_step_takes_effect_after_its_checkpoint(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llm4gen_model.training import loop
+
+    original = loop.load_batch
+
+    def interrupted(config: Any, model: Any, features: Any, number: int) -> Any:
+        if number == 4:  # 4 is no multiple of checkpointing_steps
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return original(config, model, features, number)
+
+    monkeypatch.setattr(loop, "load_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.train(config)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert any(path.name.endswith("5.pt") for path in (config.out / "checkpoints").iterdir())
 
 
 def test_only_what_is_to_be_trained_changes(config: TrainConfig) -> None:
