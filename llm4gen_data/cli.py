@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from llm4gen_data.errors import UserError
+from llm4gen_data.errors import UsageError, UserError
 from llm4gen_data.options import HELP_SETTINGS, config_options, echo_config, one_line_errors, out_option
 from llm4gen_data.recaption.captioner import CAPTIONERS
 from llm4gen_data.recaption.instructions import INSTRUCTIONS
+from llm4gen_data.recaption.presets import PRESETS, preset_values
+from llm4gen_data.recaption.status import FAILURE_CLASSES
 
 
 @click.group(context_settings=HELP_SETTINGS)
@@ -20,8 +23,15 @@ def commands() -> None:
 
 
 @commands.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source")
 @out_option("Run directory; the same command again goes on where it stopped.")
+@click.option("--min-width", type=int, help="Only rows whose published width is at least this.")
+@click.option("--min-height", type=int, help="Only rows whose published height is at least this.")
+@click.option("--min-aesthetic", type=float, help="Only rows with at least this score.")
+@click.option("--max-punsafe", type=float, help="Only rows with at most this probability.")
+@click.option("--max-pwatermark", type=float, help="Only rows with at most this probability.")
+@click.option("--min-similarity", type=float, help="Only rows with at least this similarity.")
+@click.option("--removal-list", help="URLs, sha256 or md5 not to be kept: text or Parquet.")
 @click.option(
     "--image-size", type=int, help="Longest shorter side kept, in pixels; larger images shrink.  [default: 1024]"
 )
@@ -38,7 +48,7 @@ def commands() -> None:
 )
 @config_options
 def download(
-    source: Path, out: Path, config_file: Path | None, sets: tuple[str, ...], dry_run: bool, **flags: Any
+    source: str, out: Path, config_file: Path | None, sets: tuple[str, ...], dry_run: bool, **flags: Any
 ) -> None:
     """Download the images of SOURCE, a Parquet file of URLs or a folder of them, into Parquet shards.
 
@@ -48,7 +58,9 @@ def download(
     from llm4gen_data.config import load_config
     from llm4gen_data.download.run import DownloadConfig, run_download
 
-    config = load_config(DownloadConfig, config_file, sets, {"source": source, "out": out, **flags})
+    names = [name for name in flags if name.startswith(("min_", "max_")) or name == "removal_list"]
+    filters = {f"filters.{name}": flags.pop(name) for name in names}
+    config = load_config(DownloadConfig, config_file, sets, {"source": source, "out": out, **flags, **filters})
     if dry_run:
         echo_config(config)
     else:
@@ -97,26 +109,73 @@ def build_densprompts(n: int, seed: int, dry_run: bool, out: Path) -> None:
 @commands.command()
 @click.argument("source")
 @click.option("--captioner", help=f"{', '.join(CAPTIONERS)}, or your own module:attribute.  [default: vllm]")
-@click.option("--model", help="Bundled model, local folder, or hub id.  [default: vlm-mini]")
+@click.option(
+    "--model",
+    help=f"A preset ({', '.join(PRESETS)}), a local folder, or a hub id.  [default: vlm-mini]",
+)
 @click.option("--revision", help="Revision of a hub model; pin it to 40 hex digits.")
-@click.option("--instruction", help=f"{', '.join(INSTRUCTIONS)}, or a sentence of your own.  [default: dense]")
+@click.option(
+    "--instruction",
+    "instructions",
+    multiple=True,
+    help=f"{', '.join(INSTRUCTIONS)}, NAME=SENTENCE, or a sentence; repeatable, the first writes `caption`."
+    "  [default: paper]",
+)
+@click.option("--runner", help="local, or ray for several engines or machines.  [default: local]")
+@click.option("--n-workers", type=int, help="Engines side by side, for ray.  [default: 1]")
+@click.option("--rows", metavar="A:B", help="Only the shards that begin in these rows; other processes do the others.")
+@click.option(
+    "--retry-failed",
+    multiple=True,
+    type=click.Choice([*FAILURE_CLASSES, "all"]),
+    help="Do again the rows that failed so: passing trouble, a bad image or request, death of the engine; repeatable.",
+)
 @out_option("Run directory; the same command again goes on where it stopped.")
 @config_options
 def recaption(
-    source: str, out: Path, config_file: Path | None, sets: tuple[str, ...], dry_run: bool, **flags: str | None
+    source: str,
+    out: Path,
+    config_file: Path | None,
+    sets: tuple[str, ...],
+    dry_run: bool,
+    rows: str | None,
+    retry_failed: tuple[str, ...],
+    **flags: Any,
 ) -> None:
     """Caption the images of SOURCE with a vision-language model into LAION-refined Parquet.
 
-    SOURCE is a folder of images, WebDataset tars, Parquet with image bytes, or the output of `download` or `scenes`.
+    SOURCE is a folder of images, WebDataset tars, Parquet with image bytes, a Hugging Face data set folder, or the
+    output of `download` or `scenes`; a local path or any fsspec URL.
     """
-    from llm4gen_data.config import load_config
-    from llm4gen_data.recaption.run import RecaptionConfig, run
+    if rows and retry_failed:
+        raise UsageError("--rows and --retry-failed cannot be given together")
+    from llm4gen_data.recaption.run import run
 
-    config = load_config(RecaptionConfig, config_file, sets, {"source": source, **flags})
+    config = recaption_config(config_file, sets, {"source": source, **flags})
     if dry_run:
         echo_config(config)
-    else:
-        run(config, out)
+        return
+    classes = tuple(FAILURE_CLASSES) if "all" in retry_failed else retry_failed
+    run(config, out, rows=row_range(rows) if rows else None, retry_failed=classes)
+
+
+def recaption_config(config_file: Path | None, sets: tuple[str, ...], flags: dict[str, Any]) -> Any:
+    """The RecaptionConfig of a command line: the model's preset, under the file, under --set, under flags."""
+    from llm4gen_data.config import load_config
+    from llm4gen_data.recaption.config import RecaptionConfig
+
+    flags = {name: value or None for name, value in flags.items()}  # a repeatable flag not given is an empty tuple
+    preset = preset_values(load_config(RecaptionConfig, config_file, sets, flags).model)
+    config = load_config(RecaptionConfig, config_file, sets, flags, defaults=preset)
+    return dataclasses.replace(config, model=preset.get("model", config.model))
+
+
+def row_range(rows: str) -> tuple[int, int | None]:
+    """`A:B` as numbers; either may be left out. Raises UsageError for anything else."""
+    start, colon, stop = rows.partition(":")
+    if not colon or not (start.isdecimal() or not start) or not (stop.isdecimal() or not stop):
+        raise UsageError(f"--rows {rows!r}: expected A:B, such as 0:100000")
+    return int(start or 0), int(stop) if stop else None
 
 
 @commands.command()
@@ -133,6 +192,47 @@ def verify(run_directory: Path, source: str | None) -> None:
     if verdict.problems:
         raise UserError(f"{run_directory}: not whole: {counts}; {len(verdict.problems)} problems, named above")
     click.echo(f"{counts}: whole, each exactly once")
+
+
+@commands.command()
+@click.argument("run_directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@config_options
+def regate(run_directory: Path, config_file: Path | None, sets: tuple[str, ...], dry_run: bool) -> None:
+    """Judge the captions of a finished run by other gates, without captioning again: --set gates.min_words=20.
+
+    --dry-run prints what would change.
+    """
+    from llm4gen_data.recaption.regate import new_gates
+    from llm4gen_data.recaption.regate import regate as judge
+
+    judge(run_directory, new_gates(run_directory, config_file, sets), dry_run=dry_run)
+
+
+@commands.command()
+@click.argument("run_directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@out_option("Folder for the release; the same command again goes on where it stopped.")
+@click.option(
+    "--form",
+    type=click.Choice(["captions", "images", "webdataset"]),
+    default="captions",
+    help="captions: without images, as LAION itself is; images: as the run; webdataset: tars of captioned images.",
+)
+@click.option("--push-to-hub", "repository", metavar="OWNER/NAME", help="Upload it to this dataset repository.")
+@click.option("--private", is_flag=True, help="Make that repository a private one if it is new.")
+def release(
+    run_directory: Path,
+    out: Path,
+    form: Literal["captions", "images", "webdataset"],
+    repository: str | None,
+    private: bool,
+) -> None:
+    """Write what one publishes of a finished run, with its card, and push it to the Hugging Face hub if asked."""
+    from llm4gen_data.recaption.release import push_to_hub
+    from llm4gen_data.recaption.release import release as write_release
+
+    write_release(run_directory, out, form)
+    if repository:
+        click.echo(push_to_hub(out, repository, private=private))
 
 
 @commands.command()

@@ -18,8 +18,10 @@ def load_config(
     file: Path | None = None,
     sets: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
+    *,
+    defaults: Mapping[str, Any] | None = None,
 ) -> T:
-    """The dataclass `cls` from its defaults, then `file`, then `key=value` strings in `sets`, then `flags`.
+    """The dataclass `cls` from its own defaults, then `defaults`, `file`, `key=value` strings in `sets`, and `flags`.
 
     Dots in a key go into nested dataclasses; a flag that is None was not given. Values in `sets` are read as
     YAML. Raises UsageError naming the key and what was expected, also for unknown keys.
@@ -51,6 +53,7 @@ def load_config(
         if value is not None:
             _put(values, key, value)
     _refuse_unknown_keys(cls, values, origin)
+    values = _merge(defaults or {}, values)
     return _validate(cls, values, origin)
 
 
@@ -77,6 +80,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings merged key by key; `above` wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        inner = merged.get(key)
+        merged[key] = _merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return merged
 
 
 def _put(values: dict[str, Any], dotted_key: str, value: Any) -> None:

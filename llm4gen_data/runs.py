@@ -78,11 +78,13 @@ def fingerprint_hash(fingerprint: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def open_run(out: Path, command: str, config: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> Iterator[None]:
+def open_run(
+    out: Path, command: str, config: Mapping[str, Any], fingerprint: Mapping[str, Any], *, shared: bool = False
+) -> Iterator[None]:
     """Hold `out` as this command's run directory: make it, or take it up again where it stopped.
 
     `config` is written for people, `fingerprint` decides: what is not in it (batch size, workers) may differ
-    between starts. Raises UserError if the folder belongs to something else, if the fingerprint changed
+    between starts. With `shared`, other processes may hold it as well, if they say so too. Raises UserError if the folder belongs to something else, if the fingerprint changed
     (with a diff), or while another process works in it.
     """
     import yaml
@@ -97,7 +99,7 @@ def open_run(out: Path, command: str, config: Mapping[str, Any], fingerprint: Ma
     out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"{out}: another process is working in this run") from error
         if known.exists():
@@ -107,7 +109,8 @@ def open_run(out: Path, command: str, config: Mapping[str, Any], fingerprint: Ma
                     f"{out}: was started with another configuration ({'; '.join(difference)}); "
                     "use another --out, or the first configuration"
                 )
-        sweep_temporary_files(out)
+        if not shared:  # else they may be another's, at work
+            sweep_temporary_files(out)
         if not known.exists():
             write_json(known, fingerprint)
         write_text(out / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))

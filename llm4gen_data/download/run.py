@@ -21,9 +21,11 @@ from pydantic import Field
 from tqdm import tqdm
 
 from llm4gen_data.config import to_plain
+from llm4gen_data.download.filters import Filters, RowFilter, row_filter
+from llm4gen_data.download.filters import fingerprint as filter_fingerprint
 from llm4gen_data.download.process import img2dataset_process, last_words, require_img2dataset
-from llm4gen_data.download.shards import REFUSED, SUCCESS, Marker, finish_shard, read_marker, shard_path
-from llm4gen_data.download.staging import FetchedShard, fetched_shards, stage, write_request
+from llm4gen_data.download.shards import SUCCESS, Marker, finish_shard, read_marker, shard_path
+from llm4gen_data.download.staging import REFUSED, FetchedShard, fetched_shards, stage, write_request
 from llm4gen_data.errors import UserError
 from llm4gen_data.runs import SCHEMA_VERSION, finish, is_complete, open_run, read_json
 from llm4gen_data.sources.laion import UrlTable, open_url_table
@@ -49,10 +51,10 @@ class DownloadConfig:
 
     Responses that opt out through `X-Robots-Tag` (noai, noimageai, noindex, noimageindex) are always
     honoured; `optout_directives` names further ones, and `user_agent_token` makes directives count that are
-    addressed to that agent.
+    addressed to that agent. Rows outside of `filters` are kept without being asked for.
     """
 
-    source: Path
+    source: str
     out: Path
     image_size: Annotated[int, Field(ge=1)] = 1024
     timeout_s: Annotated[float, Field(gt=0)] = 10.0
@@ -63,6 +65,7 @@ class DownloadConfig:
     allow_private_hosts: bool = False
     optout_directives: tuple[str, ...] = ()
     user_agent_token: str | None = None
+    filters: Filters = field(default_factory=Filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Finishing:
     """Shards being taken over from img2dataset in threads, and the markers of those that are finished."""
 
     config: DownloadConfig
+    row_filter: RowFilter
     pool: ThreadPoolExecutor
     stop: threading.Event
     markers: dict[int, Marker]
@@ -90,7 +94,9 @@ class Finishing:
 
     def _finish(self, fetched: FetchedShard) -> Marker:
         first_row = fetched.shard * self.config.shard_rows
-        marker = finish_shard(self.config.out, fetched, first_row, self.config.image_size, self.stop)
+        marker = finish_shard(
+            self.config.out, fetched, first_row, self.config.image_size, self.row_filter.removal, self.stop
+        )
         for path in (fetched.staged, fetched.urls, fetched.fetched):
             path.unlink()
         return marker
@@ -109,7 +115,7 @@ def run_download(config: DownloadConfig) -> None:
 
     `shards/NNNNN.parquet` hold, in input order: key (row number), url, alt_text, image (bytes, path; null
     unless fetched), width, height, original_width, original_height (pixels, upright), sha256 and exif (of
-    the bytes as served), download_status (success, failed_to_download, failed_to_resize, refused),
+    the bytes as served), download_status (success, failed_to_download, failed_to_resize, refused, filtered),
     download_error, and the publisher's own columns. `manifest.json` comes last. Images are upright for
     every reader: bytes are as served, or, where EXIF turns the image or it is too large, re-encoded.
 
@@ -117,13 +123,14 @@ def run_download(config: DownloadConfig) -> None:
     not a single image arrived.
     """
     table = open_url_table(config.source)
-    fingerprint = _fingerprint(config, table)
+    chosen = row_filter(config.filters, table)
+    fingerprint = _fingerprint(config, table, chosen)
     with open_run(config.out, "download", to_plain(config), fingerprint):
         if is_complete(config.out):
             print(f"{config.out}: already complete")
         else:
             require_img2dataset()
-            markers = _finish_all_shards(config, table)
+            markers = _finish_all_shards(config, table, chosen)
             shutil.rmtree(config.out / "work", ignore_errors=True)
             finish(
                 config.out, "download", fingerprint, _content(config, markers), ("img2dataset", "pillow", "pyarrow")
@@ -131,7 +138,7 @@ def run_download(config: DownloadConfig) -> None:
     _report(config.out, read_json(config.out / "manifest.json"))
 
 
-def _fingerprint(config: DownloadConfig, table: UrlTable) -> dict[str, Any]:
+def _fingerprint(config: DownloadConfig, table: UrlTable, chosen: RowFilter) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "input": table.fingerprint(),
@@ -140,10 +147,11 @@ def _fingerprint(config: DownloadConfig, table: UrlTable) -> dict[str, Any]:
         "allow_private_hosts": config.allow_private_hosts,
         "optout_directives": sorted(config.optout_directives),
         "user_agent_token": config.user_agent_token,
+        "filters": filter_fingerprint(config.filters, chosen),
     }
 
 
-def _finish_all_shards(config: DownloadConfig, table: UrlTable) -> dict[int, Marker]:
+def _finish_all_shards(config: DownloadConfig, table: UrlTable, chosen: RowFilter) -> dict[int, Marker]:
     (config.out / "shards").mkdir(exist_ok=True)
     n_shards = -(-table.n_rows // config.shard_rows)
     markers = {shard: marker for shard in range(n_shards) if (marker := read_marker(config.out, shard)) is not None}
@@ -154,7 +162,7 @@ def _finish_all_shards(config: DownloadConfig, table: UrlTable) -> dict[int, Mar
         tqdm(total=table.n_rows, initial=rows_done, desc="download", unit="row", mininterval=mininterval_s) as bar,
         ThreadPoolExecutor(_n_processes(config)) as pool,
     ):
-        finishing = Finishing(config, pool, stop, markers)
+        finishing = Finishing(config, chosen, pool, stop, markers)
         try:
             finishing.submit_fetched()  # what a killed start had fetched and not yet taken over
             finishing.wait(bar)
@@ -180,7 +188,7 @@ def _run_window(
     """
     work, log = config.out / "work", config.out / "img2dataset.log"
     shutil.rmtree(work, ignore_errors=True)
-    n_rows = sum(stage(table, shards, work, config.shard_rows, config.allow_private_hosts))
+    n_rows = sum(stage(table, shards, work, config.shard_rows, config.allow_private_hosts, finishing.row_filter))
     request = write_request(work, shards, config.allow_private_hosts, _img2dataset_arguments(config))
     rows_before, shards_before = finishing.n_rows(), finishing.n_shards()
     sign, changed_at, stalled = (0, shards_before), time.monotonic(), False

@@ -11,15 +11,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from llm4gen_data.download.images import ImageError, fit_image
-from llm4gen_data.download.staging import FetchedShard
+from llm4gen_data.download.filters import RemovalList
+from llm4gen_data.download.images import fit_image
+from llm4gen_data.download.staging import FILTERED, FetchedShard
 from llm4gen_data.parquet import IMAGE, write_shard
 from llm4gen_data.runs import read_json, sha256_file, write_json
+from llm4gen_data.sources.images import ImageError
 
 SUCCESS = "success"
 FAILED_TO_DOWNLOAD = "failed_to_download"
 FAILED_TO_RESIZE = "failed_to_resize"
-REFUSED = "refused"
 
 OUTCOME_SCHEMA = pa.schema(
     [
@@ -74,19 +75,24 @@ def read_marker(out: Path, shard: int) -> Marker | None:
     return Marker(**fields | {"rows": tuple(fields["rows"])})
 
 
-def finish_shard(out: Path, source: FetchedShard, first_row: int, image_size: int, stop: threading.Event) -> Marker:
+def finish_shard(
+    out: Path, source: FetchedShard, first_row: int, image_size: int, removal: RemovalList, stop: threading.Event
+) -> Marker:
     """Join the staged input rows with what img2dataset made of them; write shard and marker durably.
 
-    Rows that img2dataset dropped are there as failed rows. Raises Stopped as soon as `stop` is set.
+    Rows that img2dataset dropped are there as failed rows, images whose bytes `removal` names as filtered ones
+    without their bytes. Raises Stopped as soon as `stop` is set.
     """
     rows, urls = pq.read_table(source.staged), pq.read_table(source.urls)
-    outcomes = read_outcomes(source.fetched, image_size, stop)
+    outcomes = read_outcomes(source.fetched, image_size, removal, stop)
     pieces = []
     for start in range(0, rows.num_rows, PIECE_ROWS):
         piece, keyed = rows.slice(start, PIECE_ROWS), urls.slice(start, PIECE_ROWS)
         records = [
-            failure(REFUSED, reason) if reason else outcomes.get(key) or failure(FAILED_TO_DOWNLOAD, LOST_ROW)
-            for key, reason in zip(keyed["row_key"].to_pylist(), keyed["refusal"].to_pylist(), strict=True)
+            failure(row["status"], row["reason"])
+            if row["status"]
+            else outcomes.get(row["row_key"]) or failure(FAILED_TO_DOWNLOAD, LOST_ROW)
+            for row in keyed.to_pylist()
         ]
         outcome = pa.Table.from_pylist(records, schema=OUTCOME_SCHEMA)
         columns = {"key": keyed["row_key"], "url": piece["url"], "alt_text": piece["alt_text"]}
@@ -107,7 +113,9 @@ def finish_shard(out: Path, source: FetchedShard, first_row: int, image_size: in
     return marker
 
 
-def read_outcomes(fetched: Path, image_size: int, stop: threading.Event) -> dict[str, dict[str, Any]]:
+def read_outcomes(
+    fetched: Path, image_size: int, removal: RemovalList, stop: threading.Event
+) -> dict[str, dict[str, Any]]:
     """img2dataset's rows by our key, images checked and fitted; raw bytes are held for 100 rows at a time only."""
     outcomes: dict[str, dict[str, Any]] = {}
     with pq.ParquetFile(fetched) as parquet:
@@ -116,7 +124,7 @@ def read_outcomes(fetched: Path, image_size: int, stop: threading.Event) -> dict
             for row in parquet.read_row_group(group, columns=columns).to_pylist():
                 if stop.is_set():
                     raise Stopped
-                outcomes[row["row_key"]] = _outcome(row, image_size)
+                outcomes[row["row_key"]] = _outcome(row, image_size, removal)
     return outcomes
 
 
@@ -126,9 +134,12 @@ def failure(status: str, message: str) -> dict[str, Any]:
     return dict.fromkeys(OUTCOME_SCHEMA.names) | {"download_status": status, "download_error": shortened}
 
 
-def _outcome(row: dict[str, Any], image_size: int) -> dict[str, Any]:
+def _outcome(row: dict[str, Any], image_size: int, removal: RemovalList) -> dict[str, Any]:
     if row["status"] != SUCCESS or row["jpg"] is None:
         return failure(row["status"] or FAILED_TO_DOWNLOAD, row["error_message"] or LOST_ROW)
+    named = removal.names_bytes(row["jpg"])
+    if named is not None:
+        return failure(FILTERED, named)
     try:
         fitted = fit_image(row["jpg"], image_size)
     except ImageError as error:

@@ -12,15 +12,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from llm4gen_data.download.filters import RowFilter
 from llm4gen_data.download.hosts import refusal, wire_url
 from llm4gen_data.sources.laion import UrlTable, read_rows
 
 MIN_KEY_DIGITS = 9
+# Rows that never reach the network: their `download_status`.
+REFUSED = "refused"
+FILTERED = "filtered"
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedShard:
-    """A shard that img2dataset has finished: our input rows, its input (keys, URLs, refusals), its output."""
+    """A shard that img2dataset has finished: our input rows, its input (keys, URLs), its output."""
 
     shard: int
     staged: Path
@@ -28,11 +32,18 @@ class FetchedShard:
     fetched: Path
 
 
-def stage(table: UrlTable, shards: Sequence[int], work: Path, shard_rows: int, allow_private_hosts: bool) -> list[int]:
+def stage(
+    table: UrlTable,
+    shards: Sequence[int],
+    work: Path,
+    shard_rows: int,
+    allow_private_hosts: bool,
+    row_filter: RowFilter,
+) -> list[int]:
     """Write the input rows of `shards` (ascending) below `work` and return how many rows each has.
 
     `staged/` holds the rows for us, `urls/` what img2dataset reads, one file a shard, so that its shard i is
-    `shards[i]`: `row_key`, `fetch_url` (null where nothing may be requested) and `refusal` (why).
+    `shards[i]`: `row_key`, `fetch_url` (null where nothing is requested), and for those `status` and `reason`.
     """
     for folder in ("staged", "urls", "fetched"):
         (work / folder).mkdir(parents=True)
@@ -41,17 +52,21 @@ def stage(table: UrlTable, shards: Sequence[int], work: Path, shard_rows: int, a
         if shard not in wanted:
             continue
         first_row = shard * shard_rows
-        refusals, fetch_urls = [], []
-        for url in rows["url"].to_pylist():
-            reason = refusal(url, allow_private_hosts=allow_private_hosts)
-            refusals.append(reason)
-            fetch_urls.append(wire_url(url) if reason is None else None)
+        statuses, reasons, fetch_urls = [], row_filter.reasons(rows), []
+        for i, url in enumerate(rows["url"].to_pylist()):
+            status = FILTERED if reasons[i] else None
+            if status is None:
+                reasons[i] = refusal(url, allow_private_hosts=allow_private_hosts)
+                status = REFUSED if reasons[i] else None
+            statuses.append(status)
+            fetch_urls.append(wire_url(url) if status is None else None)
         keys = [f"{row:0{MIN_KEY_DIGITS}d}" for row in range(first_row, first_row + rows.num_rows)]
         urls = pa.table(
             {
                 "row_key": pa.array(keys, pa.string()),
                 "fetch_url": pa.array(fetch_urls, pa.string()),
-                "refusal": pa.array(refusals, pa.string()),
+                "status": pa.array(statuses, pa.string()),
+                "reason": pa.array(reasons, pa.string()),
             }
         )
         pq.write_table(rows, work / "staged" / _file_name(shard))

@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
+from typing import Any
 
 import pyarrow as pa
 
 from llm4gen_data.errors import UserError
-from llm4gen_data.parquet import open_parquet
+from llm4gen_data.sources.files import File, list_files
+from llm4gen_data.sources.tables import TableFile, open_tables, read_batches
 
 # Compared without case; the first alias that a file has wins. LAION-COCO has TEXT beside top_caption: the alt
 # text is TEXT, the generated caption passes through.
@@ -31,10 +33,8 @@ BATCH_ROWS = 65536
 class UrlFile:
     """One Parquet file of URLs; `columns` maps its column names to ours."""
 
-    path: Path
-    n_rows: int
+    table: TableFile
     columns: dict[str, str]
-    footer_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +47,32 @@ class UrlTable:
     @property
     def n_rows(self) -> int:
         """Rows of all files together."""
-        return sum(file.n_rows for file in self.files)
+        return sum(file.table.n_rows for file in self.files)
 
     def fingerprint(self) -> dict[str, str | int]:
         """Stands for the content: row count, and one hash over names and footers (offsets, statistics) of files."""
-        footers = json.dumps([[file.path.name, file.footer_sha256] for file in self.files])
+        footers = json.dumps([[PurePosixPath(file.table.file.name).name, file.table.digest] for file in self.files])
         return {"n_rows": self.n_rows, "footers_sha256": hashlib.sha256(footers.encode()).hexdigest()}
 
 
-def open_url_table(source: Path) -> UrlTable:
+def open_url_table(source: str) -> UrlTable:
     """Read the layout of a Parquet file of URLs, or of a folder of them (in name order), without its rows.
 
-    Columns other than URL and alt text keep their own names; a name in RESERVED_NAMES gets the prefix
-    `source_`. Raises UserError for what is missing, not Parquet, empty, without a URL column, or of types
-    that do not go together.
+    `source` is a path or any URL that fsspec opens. Columns other than URL and alt text keep their own names; a
+    name in RESERVED_NAMES gets the prefix `source_`. Raises UserError for what is missing, not Parquet, empty,
+    without a URL column, or of types that do not go together.
     """
-    if source.is_dir():
-        paths = sorted(path for path in source.rglob("*.parquet") if not path.name.startswith((".", "_")))
-        if not paths:
-            raise UserError(f"{source}: no *.parquet files in this folder")
-    else:
-        paths = [source]
+    found = list(list_files(source))
+    if len(found) != 1 or found[0].name.endswith(".parquet"):
+        found = sorted((file for file in found if _is_data(file)), key=lambda file: file.name)
+    if not found:
+        raise UserError(f"{source}: no *.parquet files in this folder")
     files, schemas = [], []
-    for path in paths:
-        with open_parquet(path) as parquet:
-            schema, n_rows = parquet.schema_arrow, parquet.metadata.num_rows
-        columns = canonical_columns(schema.names, path)
-        files.append(UrlFile(path, n_rows, columns, _footer_sha256(path)))
-        schemas.append(pa.schema([(new, _plain_type(new, schema.field(old), path)) for old, new in columns.items()]))
+    for opened in open_tables(found):
+        columns = canonical_columns(opened.schema.names, opened.file)
+        files.append(UrlFile(opened, columns))
+        fields = ((new, _plain_type(new, opened.schema.field(old), opened.file)) for old, new in columns.items())
+        schemas.append(pa.schema(fields))
     try:
         schema = pa.unify_schemas([TEXT_COLUMNS, *schemas], promote_options="permissive")
     except pa.ArrowException as error:
@@ -85,7 +83,7 @@ def open_url_table(source: Path) -> UrlTable:
     return table
 
 
-def canonical_columns(names: Sequence[str], file: Path) -> dict[str, str]:
+def canonical_columns(names: Sequence[str], file: object) -> dict[str, str]:
     """Map a file's column names to ours. Raises UserError naming file, columns and aliases if none holds URLs."""
     url = find_column(names, URL_ALIASES)
     if url is None:
@@ -124,37 +122,40 @@ def read_rows(table: UrlTable, first_row: int, chunk_rows: int) -> Iterator[pa.T
 
 
 def _batches(table: UrlTable, first_row: int) -> Iterator[pa.Table]:
-    row = 0
     for file in table.files:
-        if row + file.n_rows <= first_row:
-            row += file.n_rows
-            continue
-        with open_parquet(file.path) as parquet:
-            groups: list[int] = []
-            for group in range(parquet.num_row_groups):
-                n_rows = parquet.metadata.row_group(group).num_rows
-                if groups or row + n_rows > first_row:
-                    groups.append(group)
-                else:
-                    row += n_rows
-            try:
-                for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups):
-                    skip = min(max(first_row - row, 0), batch.num_rows)
-                    row += batch.num_rows
-                    yield _canonical(pa.Table.from_batches([batch.slice(skip)]), file, table.schema)
-            except (pa.ArrowException, OSError) as error:
-                raise UserError(f"{file.path}: cannot be read at row {row}: {error}") from error
+        if first_row < file.table.n_rows:
+            for batch in read_batches(file.table, file.table.schema.names, first_row, BATCH_ROWS):
+                yield _canonical(pa.Table.from_batches([batch]), file, table.schema)
+        first_row = max(0, first_row - file.table.n_rows)
 
 
 def _canonical(rows: pa.Table, file: UrlFile, schema: pa.Schema) -> pa.Table:
     old_names = {new: old for old, new in file.columns.items()}
     columns = [
-        rows.column(old_names[field.name]).cast(field.type)
+        _cast(rows.column(old_names[field.name]), field, file)
         if field.name in old_names
         else pa.nulls(rows.num_rows, field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _cast(column: Any, field: pa.Field, file: UrlFile) -> Any:
+    try:
+        return column.cast(field.type)
+    except pa.ArrowException as error:
+        if not pa.types.is_string(field.type):
+            raise UserError(f"{file.table.file}: column {field.name!r} does not fit {field.type}: {error}") from error
+    # bytes that are no UTF-8
+    texts = [
+        None if text is None else text.decode("utf-8", errors="replace")
+        for text in column.cast(pa.binary()).to_pylist()
+    ]
+    return pa.chunked_array([pa.array(texts, pa.string())])
+
+
+def _is_data(file: File) -> bool:
+    return file.suffix == ".parquet" and not PurePosixPath(file.name).name.startswith("_")
 
 
 def find_column(names: Sequence[str], aliases: Sequence[str]) -> str | None:
@@ -166,7 +167,7 @@ def find_column(names: Sequence[str], aliases: Sequence[str]) -> str | None:
     return None
 
 
-def _plain_type(new: str, field: pa.Field, file: Path) -> pa.DataType:
+def _plain_type(new: str, field: pa.Field, file: object) -> pa.DataType:
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     if new not in ("url", "alt_text"):
         return kind
@@ -180,12 +181,3 @@ def _plain_type(new: str, field: pa.Field, file: Path) -> pa.DataType:
     if not any(is_kind(kind) for is_kind in texts):
         raise UserError(f"{file}: column {field.name!r} has type {field.type}, expected text")
     return pa.string()
-
-
-def _footer_sha256(path: Path) -> str:
-    # A Parquet file ends with the footer, its length (4 bytes, little endian) and the magic number.
-    with path.open("rb") as file:
-        file.seek(-8, 2)
-        length = int.from_bytes(file.read(4), "little")
-        file.seek(-8 - length, 2)
-        return hashlib.sha256(file.read(length)).hexdigest()

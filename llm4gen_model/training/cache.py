@@ -23,8 +23,9 @@ from safetensors.torch import save
 from tqdm import tqdm
 
 from llm4gen_data.errors import UserError
-from llm4gen_data.recaption.prepare import MAX_DECODED_PIXELS, ImageError, prepare
+from llm4gen_data.recaption.prepare import ImageError, prepare
 from llm4gen_data.runs import atomic_path, diff, read_json, write_json
+from llm4gen_data.sources.images import MAX_DECODED_PIXELS
 from llm4gen_model.llm import LanguageModel
 from llm4gen_model.models import module_sha256
 from llm4gen_model.training.data import Pairs

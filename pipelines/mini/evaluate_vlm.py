@@ -20,7 +20,7 @@ from transformers import (
     Idefics3Processor,
 )
 
-from llm4gen_data.recaption.instructions import INSTRUCTIONS, QUESTION_SUFFIX
+from llm4gen_data.recaption.instructions import QUESTION_SUFFIX
 from llm4gen_data.scenes.describe import dense_caption
 from llm4gen_data.scenes.questions import questions
 from llm4gen_data.scenes.render import render
@@ -28,6 +28,7 @@ from llm4gen_data.scenes.sample import Scene, Split, sample_scene
 from llm4gen_data.scenes.score import caption_scores
 from pipelines.mini.vlm import MAX_NEW_TOKENS, answer
 from pipelines.mini.vlm_card import model_card
+from pipelines.mini.vlm_texts import ASKED
 
 EVALUATION_SEED = 90_000_000
 BATCH_SIZE = 100
@@ -40,7 +41,7 @@ def evaluate_captions(
     captions, lengths = [], []
     for first in trange(0, len(scenes), BATCH_SIZE, desc=name):
         batch = scenes[first : first + BATCH_SIZE]
-        texts, n_tokens = answer(model, processor, [render(s) for s in batch], [INSTRUCTIONS[name]] * len(batch))
+        texts, n_tokens = answer(model, processor, [render(s) for s in batch], [ASKED[name]] * len(batch))
         captions += texts
         lengths += n_tokens
     return {
@@ -85,7 +86,7 @@ def evaluate(folder: Path, n: int, split: Split) -> dict[str, Any]:
     scenes = [sample_scene(EVALUATION_SEED + i, split=split) for i in range(n)]
     return {
         "n_scenes": n,
-        "captions": {name: evaluate_captions(model, processor, scenes, name) for name in INSTRUCTIONS},
+        "captions": {name: evaluate_captions(model, processor, scenes, name) for name in ASKED},
         "questions": evaluate_questions(model, processor, scenes),
         "grammar": score_facts(scenes, [dense_caption(s, random.Random(s.seed)) for s in scenes]),
     }

@@ -69,7 +69,7 @@ def pair(seed: int) -> dict[str, Any]:
         seen_width=FRAME_PX,
         seen_height=FRAME_PX,
         alt_text=text,
-        instruction=INSTRUCTIONS["dense"],
+        instruction=INSTRUCTIONS["paper"].text,
         caption_raw=dense,
         caption=dense,
         n_words=len(dense.split()),

@@ -162,7 +162,7 @@ def sample_captions(model: Idefics3ForConditionalGeneration, processor: Idefics3
     """Return the dense caption of each image by greedy decoding, one a line."""
     model.eval()
     pictures = [Image.fromarray(image) for image in images]
-    captions, _ = answer(model, processor, pictures, [INSTRUCTIONS["dense"]] * len(images))
+    captions, _ = answer(model, processor, pictures, [INSTRUCTIONS["paper"].text] * len(images))
     model.train()
     return "\n".join(captions)
 

@@ -23,6 +23,12 @@ IGNORED = -100  # cross_entropy's ignore_index
 # What tokens weigh in the loss. A yes or no would drown among a caption's hundred tokens, and so would the words
 # that can only be had from the picture among those of mere wording.
 ANSWER_WEIGHT, NAMING_WEIGHT = 8.0, 3.0
+# The lengths in which a scene is told, and what the captioner is asked for each.
+ASKED = {
+    "dense": INSTRUCTIONS["paper"].text,
+    "medium": INSTRUCTIONS["medium"].text,
+    "short": INSTRUCTIONS["short"].text,
+}
 MORE_NAMES = (
     "left right above below beneath over under top bottom upper lower middle center corner one two three four "
     "stripe band dot spot check checkerboard rim outline pattern mark"
@@ -45,7 +51,7 @@ def _describe(seed: int) -> dict[str, Any]:
 
 
 def describe(seed: int, rng: random.Random) -> dict[str, Any]:
-    """Tell a training scene: its captions, by the names of their instructions, and its `questions`."""
+    """Tell a training scene: its captions, by the names of `ASKED`, and its `questions`."""
     scene = sample_scene(seed, split="train")
     return {
         "dense": dense_caption(scene, rng),
@@ -57,15 +63,15 @@ def describe(seed: int, rng: random.Random) -> dict[str, Any]:
 
 def every_text(texts: list[dict[str, Any]]) -> list[str]:
     """Return captions, questions, answers and instructions as they stand in a prompt."""
-    said = [text[name] for text in texts for name in INSTRUCTIONS]
+    said = [text[name] for text in texts for name in ASKED]
     asked = [q["question"] + QUESTION_SUFFIX for text in texts for q in text["questions"]]
     answered = [f" {text}" for text in [*said, "Yes", "No"]]
-    return [*answered, *asked, *INSTRUCTIONS.values(), "User:", "Assistant:"]
+    return [*answered, *asked, *ASKED.values(), "User:", "Assistant:"]
 
 
 def scene_branches(text: dict[str, Any], rng: random.Random, n_questions: int) -> list[list[Branch]]:
     """Return a scene's two rows: the dense caption; the other captions and some of the questions."""
-    captions = {name: (*branch(INSTRUCTIONS[name], text[name]), 1.0) for name in INSTRUCTIONS}
+    captions = {name: (*branch(asked, text[name]), 1.0) for name, asked in ASKED.items()}
     asked = rng.sample(text["questions"], min(n_questions, len(text["questions"])))
     answers = [(*branch(q["question"] + QUESTION_SUFFIX, q["answer"].capitalize()), ANSWER_WEIGHT) for q in asked]
     return [[captions["dense"]], [captions["medium"], captions["short"], *answers]]

@@ -147,6 +147,36 @@ def test_private_hosts_are_not_asked_and_nothing_arrived_is_told(server: WebServ
     assert [row["download_status"] for row in read_rows(tmp_path / "images")] == ["refused", "refused"]
 
 
+def test_filtered_rows_stay_as_rows_and_are_never_asked_for(server: WebServer, tmp_path: Path) -> None:
+    urls: list[str | None] = [f"{server.url}/png/{number}" for number in range(6)]
+    source = write_laion(tmp_path / "laion.parquet", urls)
+    removed = tmp_path / "removed.txt"
+    removed.write_text(f"{urls[3]}\n{hashlib.sha256(picture(4)).hexdigest()}\n")
+    options = ("--allow-private-hosts", "--set", "filters.min_similarity=0.002", "--set")
+
+    result = download(source, tmp_path / "images", *options, f"filters.removal_list={removed}")
+
+    assert result.returncode == 0, result.stderr
+    rows = read_rows(tmp_path / "images")
+    assert [(row["download_status"], row["download_error"]) for row in rows] == [
+        ("filtered", "similarity below 0.002"),
+        ("filtered", "similarity below 0.002"),
+        ("success", None),
+        ("filtered", "on the removal list (url)"),
+        ("filtered", "on the removal list (sha256)"),
+        ("success", None),
+    ]
+    assert [row["image"] is not None for row in rows] == [False, False, True, False, False, True]
+    assert sorted(server.requests) == ["/png/2", "/png/4", "/png/5"]
+    assert read_json(tmp_path / "images" / "manifest.json")["status"] == {"filtered": 4, "success": 2}
+    removed.write_text(f"{urls[2]}\n")
+    changed = download(source, tmp_path / "images", *options, f"filters.removal_list={removed}")
+    assert_one_line(changed, 1, "filters.removal_list_sha256")
+    assert_one_line(
+        download(source, tmp_path / "other", "--set", "filters.max_punsafe=0.5"), 1, "the source has no column punsafe"
+    )
+
+
 def test_a_run_survives_kill_interrupt_and_the_loss_of_a_worker(server: WebServer, tmp_path: Path) -> None:
     urls: list[str | None] = [f"{server.url}/png/{number}" for number in range(60)]
     source, out = write_laion(tmp_path / "laion.parquet", urls), tmp_path / "images"

@@ -1,10 +1,7 @@
-"""`llm4gen-data recaption` as a user runs it, with the dummy captioner: killed, resumed, starved, fed rubbish."""
+"""`llm4gen-data recaption` as a user runs it, with the dummy captioner; what goes wrong is in test_faults."""
 
-import contextlib
-import json
 import os
-import random
-import shutil
+import re
 import signal
 import subprocess
 import time
@@ -14,56 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.commands import assert_one_line, run, start
+from tests.commands import BIN, assert_one_line, run, start
 from tests.factories import encode, image_folder, image_parquet, picture
+from tests.kills import output_bytes
 from tests.unit.llm4gen_data.recaption.test_prepare import png_header
 
-N_KILLS = 30
 RECAPTION = ("llm4gen-data", "recaption")
 DUMMY = ("--captioner", "dummy")
-
-
-def output_bytes(run_directory: Path) -> dict[str, bytes]:
-    """What must be equal between equal runs: the rows. Times and attempts are in the manifest only."""
-    return {path.name: path.read_bytes() for path in sorted((run_directory / "data").glob("*.parquet"))}
-
-
-def kill_at_a_random_moment(process: "subprocess.Popen[str]", run_directory: Path, moment: random.Random) -> bool:
-    """Kill -9 the whole session some time after the first journal line; False if the run ended before."""
-    while process.poll() is None:
-        if any(path.stat().st_size for path in run_directory.glob("shards/*.journal")):
-            break
-        time.sleep(0.002)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=moment.uniform(0.0, 0.4))
-    if process.poll() is not None:
-        return False
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return True
-
-
-def test_killed_thirty_times_no_row_is_lost_none_twice_and_the_bytes_are_equal(tmp_path: Path) -> None:
-    source = image_parquet(tmp_path / "in.parquet", 3000, punsafe=[i / 3000 for i in range(3000)])
-    options = [str(source), *DUMMY, "--set", "shard_rows=250", "--set", "engine.max_in_flight=2"]
-    undisturbed = run(*RECAPTION, *options, "--out", tmp_path / "undisturbed")
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    moment, kills = random.Random(0), 0
-    while kills < N_KILLS:
-        killed = start(*RECAPTION, *options, "--out", tmp_path / "killed", LLM4GEN_DUMMY_DELAY_S="0.15")
-        if not kill_at_a_random_moment(killed, tmp_path / "killed", moment):
-            # a run of this many starts may finish before the last kill; then the next one begins afresh
-            assert output_bytes(tmp_path / "killed") == output_bytes(tmp_path / "undisturbed")
-            shutil.rmtree(tmp_path / "killed")
-            continue
-        kills += 1
-    last = run(*RECAPTION, *options, "--out", tmp_path / "killed")
-    assert last.returncode == 0, last.stderr
-    assert output_bytes(tmp_path / "killed") == output_bytes(tmp_path / "undisturbed")
-    check = run("llm4gen-data", "verify", tmp_path / "killed")
-    print(f"\n{kills} kills: {check.stdout.strip()}")
-    assert "3,000 inputs, 3,000 captions + 0 tombstones: whole, each exactly once" in check.stdout
-    assert not list((tmp_path / "killed" / "shards").glob("*.journal"))
 
 
 def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
@@ -197,26 +151,49 @@ def test_dry_run_prints_the_configuration_and_touches_nothing(tmp_path: Path) ->
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="a small file system needs root")
-def test_a_full_disk_stops_with_one_line_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    source = image_parquet(
-        tmp_path / "in.parquet", 400, ballast=[random.Random(i).randbytes(20_000) for i in range(400)]
-    )
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("cannot mount here")
-    try:
-        options = [source, *DUMMY, "--set", "shard_rows=100", "--out", disk / "run"]
-        full = run(*RECAPTION, *options)
-        assert_one_line(full, 1, "no space left on the disk", "goes on from here")
-        markers = sorted((disk / "run" / "shards").glob("*.json"))
-        assert 0 < len(markers) < 4
-        for marker in markers:
-            start_row, stop_row = json.loads(marker.read_text())["rows"]
-            assert pq.ParquetFile(marker.with_suffix(".parquet")).metadata.num_rows == stop_row - start_row
-        subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
-        assert run(*RECAPTION, *options).returncode == 0
-        assert "400 inputs, 400 captions" in run("llm4gen-data", "verify", disk / "run").stdout
-    finally:
-        subprocess.run(["umount", disk], check=True)
+def test_processes_side_by_side_do_a_run_together_as_slurm_would_have_it(tmp_path: Path) -> None:
+    """The script of docs/slurm.md, three tasks of its array at once, against one process that does it all."""
+    source = image_parquet(tmp_path / "in.parquet", 95)
+    (tmp_path / "config.yaml").write_text("captioner: dummy\nshard_rows: 10\n")
+    pages = (Path(__file__).parents[2] / "docs" / "slurm.md").read_text()
+    script = tmp_path / "recaption.sbatch"
+    script.write_text(re.findall(r"```bash\n(#!/bin/bash\n.*?)```", pages, re.DOTALL)[0])
+    given = {
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "SOURCE": str(source),
+        "OUT": str(tmp_path / "run"),
+        "CONFIG": str(tmp_path / "config.yaml"),
+        "N_ROWS": "95",
+        "SHARD_ROWS": "10",
+        "SLURM_ARRAY_TASK_COUNT": "3",
+        "SLURM_ARRAY_TASK_MIN": "0",
+        "LLM4GEN_DUMMY_DELAY_S": "0.1",
+    }
+    tasks = [
+        subprocess.Popen(
+            ["bash", script],
+            env={**os.environ, **given, "SLURM_ARRAY_TASK_ID": str(number)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(3)
+    ]
+    told = [task.communicate(timeout=120)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0, 0], told
+    alone = run(*RECAPTION, source, "--config", tmp_path / "config.yaml", "--out", tmp_path / "alone")
+    assert alone.returncode == 0, alone.stderr
+    assert output_bytes(tmp_path / "run") == output_bytes(tmp_path / "alone")
+    assert "95 inputs, 95 captions" in run("llm4gen-data", "verify", tmp_path / "run").stdout
+
+
+def test_a_part_of_the_rows_is_done_and_verify_names_what_is_missing(tmp_path: Path) -> None:
+    source = image_folder(tmp_path / "in", 30)
+    options = (*RECAPTION, source, *DUMMY, "--set", "shard_rows=10", "--out", tmp_path / "run")
+    part = run(*options, "--rows", "10:20")
+    assert part.returncode == 0, part.stderr
+    assert "1 of 3 shards done" in part.stdout
+    assert_one_line(run("llm4gen-data", "verify", tmp_path / "run"), 1, "2 of 3 shards are missing: rows 0:10, 20:30")
+    assert_one_line(run(*options, "--rows", "11:20"), 2, "no shard of the run begins there")
+    assert run(*options).returncode == 0
+    assert "30 inputs, 30 captions" in run("llm4gen-data", "verify", tmp_path / "run").stdout

@@ -1,19 +1,27 @@
-"""vLLM's asynchronous engine in this process: each image enters as soon as there is room, none waits for a batch."""
+"""vLLM's asynchronous engine in this process: each image enters as soon as there is room, none waits for a batch.
+
+One engine serves one GPU: models that need captioning at scale fit on one, and a process for each GPU (`--runner ray`,
+`--rows`) loses no time to the others. `engine.vllm: {tensor_parallel_size: 2}` is for a model that does not fit.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
-import os
-import uuid
+import itertools
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from llm4gen_data.errors import UserError
-from llm4gen_data.recaption.captioner import CaptionRequest, Completion, Engine, Sampling, inference_dtype, model_path
-from llm4gen_data.recaption.captioners.vllm_plugin import ENABLED
+from llm4gen_data.recaption.captioner import CaptionerSettings, CaptionRequest, Completion, EngineDied, model_path
+from llm4gen_data.recaption.captioners.prompts import adds_special_tokens, chat_prompt
+from llm4gen_data.recaption.captioners.vllm_settings import engine_arguments, settle_environment
 from llm4gen_data.registry import require_working_torchvision
+
+# vLLM's word for a request that its engine, not the model, ended.
+NOT_FINISHED = ("abort", "error")
 
 
 class VllmCaptioner:
@@ -21,17 +29,21 @@ class VllmCaptioner:
 
     batch_size = 1
 
-    def __init__(self, model: str, revision: str | None, sampling: Sampling, engine: Engine) -> None:
+    def __init__(self, settings: CaptionerSettings) -> None:
         require_working_torchvision()
-        _settle_environment()
+        settle_environment()
         warnings.simplefilter("ignore", FutureWarning)
+        from transformers import AutoProcessor
         from vllm import SamplingParams
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.sampling_params import RequestOutputKind
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        path = model_path(model)
-        self.max_in_flight = engine.max_in_flight or 2 * engine.max_num_seqs
+        sampling, model = settings.sampling, settings.model
+        # while max_num_seqs images are being captioned, as many wait, prepared
+        self.max_in_flight = settings.engine.max_in_flight or 2 * settings.engine.max_num_seqs
+        self._numbers = itertools.count()
         self._sampling = SamplingParams(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
@@ -39,91 +51,64 @@ class VllmCaptioner:
             repetition_penalty=sampling.repetition_penalty,
             seed=sampling.seed if sampling.temperature > 0 else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
+            # one decoding at the end instead of one a token
+            detokenize=False,
         )
-        wanted = {
-            "model": path,
-            "revision": revision,
-            "dtype": inference_dtype(engine),
-            "max_model_len": engine.max_model_len,
-            "max_num_seqs": engine.max_num_seqs,
-            "limit_mm_per_prompt": {"image": 1, "video": 0},
-            # every image is seen once, so a cache of prepared images only costs memory
-            "mm_processor_cache_gb": 0,
-            "enable_log_requests": False,
-            "disable_log_stats": True,
-            "use_tqdm_on_load": False,
-        }
-        known = inspect.signature(AsyncEngineArgs).parameters
-        arguments = {name: value for name, value in wanted.items() if name in known and value is not None}
+        arguments = engine_arguments(settings, frozenset(inspect.signature(AsyncEngineArgs).parameters))
         try:
-            self._prompt = _ChatPrompt(path, revision)
-            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-        except (ValueError, OSError, RuntimeError) as error:
+            self._processor = AutoProcessor.from_pretrained(model_path(model), revision=settings.revision)
+            # the defaults of offline work: larger steps than a server takes
+            offline = UsageContext.LLM_CLASS
+            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), usage_context=offline)
+        except (ValueError, TypeError, OSError, RuntimeError) as error:
             raise UserError(f"vLLM cannot start {model!r}: {_last_line(error)}") from error
+        self._token_ids = functools.lru_cache(maxsize=1024)(
+            functools.partial(_token_ids, self._processor, settings.chat_format)
+        )
 
     async def caption(self, requests: Sequence[CaptionRequest]) -> list[Completion]:
         """One completion a request, generated side by side."""
-        return list(await asyncio.gather(*(self._caption(request) for request in requests)))
+        images: dict[int, str] = {}
+        for request in requests:
+            # by this name the engine knows an image again: it is encoded, and its tokens are cached, once
+            images.setdefault(id(request.image), f"image-{next(self._numbers)}")
+        return list(await asyncio.gather(*(self._caption(request, images[id(request.image)]) for request in requests)))
 
     async def close(self) -> None:
         """Stop the engine, and let go of it while the modules its destructor needs are still there."""
-        self._engine.shutdown(timeout=1.0)
-        del self._engine
+        if hasattr(self, "_engine"):
+            self._engine.shutdown(timeout=1.0)
+            del self._engine
 
-    async def _caption(self, request: CaptionRequest) -> Completion:
+    async def _caption(self, request: CaptionRequest, image_name: str) -> Completion:
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        prompt = {"prompt": self._prompt(request.instruction), "multi_modal_data": {"image": request.image}}
+        prompt = {
+            "prompt_token_ids": self._token_ids(request.instruction),
+            "multi_modal_data": {"image": request.image},
+            "multi_modal_uuids": {"image": [image_name]},
+        }
         final: Any = None
         try:
-            async for output in self._engine.generate(prompt, self._sampling, request_id=uuid.uuid4().hex):
+            async for output in self._engine.generate(prompt, self._sampling, str(next(self._numbers))):
                 final = output
         except EngineDeadError as error:
-            raise UserError("the vLLM engine died; the same command again goes on from here") from error
+            raise EngineDied("the vLLM engine died") from error
         except Exception as error:  # vLLM raises many kinds for a single bad request; the row keeps the reason
             return Completion(error=f"{type(error).__name__}: {_last_line(error)}")
         answer = final.outputs[0]
-        return Completion(
-            text=answer.text.strip(),
-            finish_reason=answer.finish_reason or "unknown",
-            n_output_tokens=len(answer.token_ids),
-        )
+        if answer.finish_reason in NOT_FINISHED:
+            return Completion(error=f"vLLM ended the request: {answer.finish_reason}", transient=True)
+        text = self._processor.tokenizer.decode(answer.token_ids, skip_special_tokens=True)
+        return Completion(text.strip(), answer.finish_reason or "unknown", len(answer.token_ids))
 
 
-class _ChatPrompt:
-    """The model's own chat format around an instruction, image first; the same text for the same instruction."""
-
-    def __init__(self, path: str, revision: str | None) -> None:
-        from transformers import AutoProcessor
-
-        self._processor = AutoProcessor.from_pretrained(path, revision=revision)
-        self._known: dict[str, str] = {}
-
-    def __call__(self, instruction: str) -> str:
-        if instruction not in self._known:
-            content = [{"type": "image"}, {"type": "text", "text": instruction}]
-            self._known[instruction] = self._processor.apply_chat_template(
-                [{"role": "user", "content": content}], add_generation_prompt=True
-            )
-        return self._known[instruction]
-
-
-def _settle_environment() -> None:
-    """Set what vLLM and its processes read at import, unless the user has; nothing is reported home."""
-    import torch
-
-    wanted = {
-        ENABLED: "1",
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "VLLM_NO_USAGE_STATS": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        # the engine process is stopped, not waited for; its shared memory is cleaned up by Python's tracker, loudly
-        "PYTHONWARNINGS": "ignore::FutureWarning,ignore:resource_tracker:UserWarning",
-    }
-    if not torch.cuda.is_available():
-        wanted["VLLM_CPU_KVCACHE_SPACE"] = "1"
-    for name, value in wanted.items():
-        os.environ.setdefault(name, value)
+def _token_ids(processor: Any, chat_format: str | None, instruction: str) -> list[int]:
+    prompt = chat_prompt(processor, chat_format, instruction)
+    ids: list[int] = processor.tokenizer(prompt, add_special_tokens=adds_special_tokens(processor, prompt))[
+        "input_ids"
+    ]
+    return ids
 
 
 def _last_line(error: BaseException) -> str:

@@ -5,7 +5,9 @@ import io
 import pytest
 from PIL import Image
 
-from llm4gen_data.download.images import FittedImage, ImageError, fit_image
+from llm4gen_data.download.images import FittedImage, fit_image
+from llm4gen_data.sources import images
+from llm4gen_data.sources.images import ImageError
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -87,8 +89,8 @@ def test_grey_of_16_bits_is_scaled_not_clipped() -> None:
         (b"", "empty"),
         (b"<!DOCTYPE html><html>", "not an image"),
         (b"\xff\xd8\xff\xe0" + bytes(50), "not an image"),
-        (encode(red_left_half((400, 400)))[:-600], "does not decode"),
-        (encode(red_left_half((400, 400)), "PNG")[:-400], "does not decode"),
+        (encode(red_left_half((400, 400)))[:-600], "damaged image"),
+        (encode(red_left_half((400, 400)), "PNG")[:-400], "damaged image"),
     ],
 )
 def test_what_does_not_decode_has_a_reason_without_addresses_in_memory(data: bytes, reason: str) -> None:
@@ -98,6 +100,6 @@ def test_what_does_not_decode_has_a_reason_without_addresses_in_memory(data: byt
 
 
 def test_a_decompression_bomb_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(ImageError, match="more than 2000 pixels"):
+    monkeypatch.setattr(images, "MAX_DECODED_PIXELS", 1000)
+    with pytest.raises(ImageError, match="over the limit of 1000 pixels"):
         fit_image(encode(red_left_half((100, 100)), "PNG"), 1024)

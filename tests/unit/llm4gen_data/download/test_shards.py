@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from llm4gen_data.download.filters import RemovalList, RowFilter
 from llm4gen_data.download.shards import LOST_ROW, Stopped, finish_shard, read_marker, shard_path
 from llm4gen_data.download.staging import fetched_shards, stage, write_request
 from llm4gen_data.parquet import IMAGE
@@ -31,7 +32,7 @@ def work(tmp_path: Path) -> Path:
     urls = [f"https://example.org/{row}" if row != 5 else "http://localhost/5" for row in range(10)]
     pq.write_table(pa.table({"URL": urls, "TEXT": ["text"] * 10, "width": range(10)}), tmp_path / "laion.parquet")
     folder = tmp_path / "work"
-    assert stage(open_url_table(tmp_path / "laion.parquet"), [1, 2], folder, 4, False) == [4, 2]
+    assert stage(open_url_table(str(tmp_path / "laion.parquet")), [1, 2], folder, 4, False, RowFilter()) == [4, 2]
     write_request(folder, [1, 2], False, {})
     write_fetched(folder, 0, ["000000007", "000000005", "000000004"])  # out of order, row 6 dropped
     write_fetched(folder, 1, ["000000009", "000000008"])
@@ -57,7 +58,7 @@ def write_fetched(work: Path, number: int, keys: list[str]) -> None:
 def test_a_shard_has_every_row_once_in_input_order(work: Path) -> None:
     out = work.parent
     first, second = fetched_shards(work, set())
-    marker = finish_shard(out, first, 4, 1024, threading.Event())
+    marker = finish_shard(out, first, 4, 1024, RemovalList(), threading.Event())
     table = pq.read_table(shard_path(out, 1))
     assert table["key"].to_pylist() == ["000000004", "000000005", "000000006", "000000007"]
     assert table["download_status"].to_pylist() == ["success", "refused", "failed_to_download", "success"]
@@ -70,13 +71,13 @@ def test_a_shard_has_every_row_once_in_input_order(work: Path) -> None:
     assert marker.status == {"success": 2, "refused": 1, "failed_to_download": 1}
     assert marker.errors == {"private host localhost": 1, LOST_ROW: 1}
     assert marker.sha256 == sha256_file(shard_path(out, 1))
-    assert finish_shard(out, second, 8, 1024, threading.Event()).status == {"success": 2}
+    assert finish_shard(out, second, 8, 1024, RemovalList(), threading.Event()).status == {"success": 2}
 
 
 def test_the_same_shard_again_has_the_same_bytes(work: Path) -> None:
     source = fetched_shards(work, set())[0]
-    first = finish_shard(work.parent, source, 4, 1024, threading.Event())
-    assert finish_shard(work.parent, source, 4, 1024, threading.Event()) == first
+    first = finish_shard(work.parent, source, 4, 1024, RemovalList(), threading.Event())
+    assert finish_shard(work.parent, source, 4, 1024, RemovalList(), threading.Event()) == first
 
 
 def test_only_whole_shards_count_as_fetched(work: Path) -> None:
@@ -95,11 +96,11 @@ def test_a_stop_leaves_no_marker(work: Path) -> None:
     stop = threading.Event()
     stop.set()
     with pytest.raises(Stopped):
-        finish_shard(work.parent, fetched_shards(work, set())[0], 4, 1024, stop)
+        finish_shard(work.parent, fetched_shards(work, set())[0], 4, 1024, RemovalList(), stop)
     assert list((work.parent / "shards").iterdir()) == []
 
 
 def test_a_marker_without_its_shard_does_not_count(work: Path) -> None:
-    finish_shard(work.parent, fetched_shards(work, set())[0], 4, 1024, threading.Event())
+    finish_shard(work.parent, fetched_shards(work, set())[0], 4, 1024, RemovalList(), threading.Event())
     shard_path(work.parent, 1).unlink()
     assert read_marker(work.parent, 1) is None

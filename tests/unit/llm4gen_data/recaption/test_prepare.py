@@ -71,15 +71,20 @@ def test_transparency_is_laid_on_white_and_every_mode_becomes_rgb() -> None:
             assert prepared.image.getpixel((3, 3)) == (255, 255, 255)
 
 
-@pytest.mark.parametrize("size", [(60_000, 60_000), (1_000_000, 200), (13_378, 13_378)])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("size", [(60_000, 60_000), (1_000_000, 200), (13_378, 10_034)])
 def test_a_decompression_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
-    with pytest.raises(ImageError, match="over the limit of 178956970 pixels"):
+    with pytest.raises(ImageError, match="over the limit of 134217728 pixels"):
         prepare(png_header(*size), MAX_PIXELS)
 
 
 def test_damaged_bytes_say_what_is_wrong_in_the_same_words_each_time() -> None:
     whole = encode(picture(1), "JPEG")
-    for data, reason in ((b"", "no JPEG"), (b"<html>", "not an image"), (whole[: len(whole) // 2], "(?i)truncated")):
+    for data, reason in (
+        (b"", "empty"),
+        (b"<html>", "not an image: no JPEG"),
+        (whole[: len(whole) // 2], "(?i)truncated"),
+    ):
         messages = set()
         for _ in range(2):
             with pytest.raises(ImageError, match=reason) as error:

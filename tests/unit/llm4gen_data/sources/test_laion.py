@@ -55,7 +55,7 @@ def test_a_file_that_is_not_parquet_is_named(tmp_path: Path) -> None:
     path = tmp_path / "laion.parquet"
     path.write_bytes(b"URL,TEXT\n")
     with pytest.raises(UserError, match=r"laion.parquet: not a Parquet file"):
-        open_url_table(path)
+        open_url_table(str(path))
 
 
 @pytest.mark.parametrize("make", ["missing", "empty folder", "no rows", "wrong type"])
@@ -68,7 +68,7 @@ def test_unusable_sources_are_one_clear_line(tmp_path: Path, make: str) -> None:
     elif make == "wrong type":
         pq.write_table(pa.table({"url": [1, 2]}), path)
     with pytest.raises(UserError, match=r"laion.parquet"):
-        open_url_table(path)
+        open_url_table(str(path))
 
 
 def write_parts(folder: Path, sizes: list[int], row_group_size: int) -> Path:
@@ -89,7 +89,7 @@ def write_parts(folder: Path, sizes: list[int], row_group_size: int) -> Path:
 
 
 def test_a_folder_is_one_table_with_the_columns_of_all_files(tmp_path: Path) -> None:
-    table = open_url_table(write_parts(tmp_path / "laion", [3, 4], row_group_size=2))
+    table = open_url_table(str(write_parts(tmp_path / "laion", [3, 4], row_group_size=2)))
     rows = pa.concat_tables(read_rows(table, 0, 5))
     assert table.n_rows == rows.num_rows == 7
     assert rows.column_names == ["url", "alt_text", "row", "only_here"]
@@ -112,7 +112,7 @@ def test_reading_on_from_any_chunk_gives_the_same_rows(
     chunk_rows: int,
     data: st.DataObject,
 ) -> None:
-    table = open_url_table(write_parts(tmp_path_factory.mktemp("laion") / "parts", sizes, row_group_size))
+    table = open_url_table(str(write_parts(tmp_path_factory.mktemp("laion") / "parts", sizes, row_group_size)))
     first_chunk = data.draw(st.integers(0, (table.n_rows - 1) // chunk_rows))
     chunks = list(read_rows(table, first_chunk * chunk_rows, chunk_rows))
     assert [row for chunk in chunks for row in chunk["row"].to_pylist()] == list(
@@ -122,8 +122,8 @@ def test_reading_on_from_any_chunk_gives_the_same_rows(
 
 
 def test_the_fingerprint_changes_with_the_content_and_not_with_the_folder(tmp_path: Path) -> None:
-    first = open_url_table(write_parts(tmp_path / "a", [5], 2)).fingerprint()
-    assert open_url_table(write_parts(tmp_path / "b", [5], 2)).fingerprint() == first
-    assert open_url_table(write_parts(tmp_path / "c", [5], 3)).fingerprint() != first
+    first = open_url_table(str(write_parts(tmp_path / "a", [5], 2))).fingerprint()
+    assert open_url_table(str(write_parts(tmp_path / "b", [5], 2))).fingerprint() == first
+    assert open_url_table(str(write_parts(tmp_path / "c", [5], 3))).fingerprint() != first
     pq.write_table(pa.table({"url": ["https://example.org/other"] * 5}), tmp_path / "b" / "part-00000.parquet")
-    assert open_url_table(tmp_path / "b").fingerprint() != first
+    assert open_url_table(str(tmp_path / "b")).fingerprint() != first
