@@ -164,7 +164,8 @@ def recaption_config(config_file: Path | None, sets: tuple[str, ...], flags: dic
     from llm4gen_data.config import load_config
     from llm4gen_data.recaption.config import RecaptionConfig
 
-    flags = {name: value or None for name, value in flags.items()}  # a repeatable flag not given is an empty tuple
+    # a repeatable flag that was not given is an empty tuple
+    flags = {name: None if value == () else value for name, value in flags.items()}
     preset = preset_values(load_config(RecaptionConfig, config_file, sets, flags).model)
     config = load_config(RecaptionConfig, config_file, sets, flags, defaults=preset)
     return dataclasses.replace(config, model=preset.get("model", config.model))
@@ -176,6 +177,30 @@ def row_range(rows: str) -> tuple[int, int | None]:
     if not colon or not (start.isdecimal() or not start) or not (stop.isdecimal() or not stop):
         raise UsageError(f"--rows {rows!r}: expected A:B, such as 0:100000")
     return int(start or 0), int(stop) if stop else None
+
+
+@commands.command()
+@click.argument("source", required=False)
+@click.option("--captioner", help=f"{', '.join(CAPTIONERS)}, or your own module:attribute.  [default: vllm]")
+@click.option("--model", help="As in recaption.  [default: vlm-mini]")
+@click.option("--revision", help="Revision of a hub model.")
+@click.option("--instruction", "instructions", multiple=True, help="As in recaption.  [default: paper]")
+@click.option("--n", type=click.IntRange(min=2), default=64, help="How many images.")
+@config_options
+def probe(
+    source: str | None, n: int, config_file: Path | None, sets: tuple[str, ...], dry_run: bool, **flags: Any
+) -> None:
+    """Try a captioner on a few images: does it say the same alone and in a batch, and what would starve in a run?
+
+    Without SOURCE, pictures of typical sizes are drawn. Ends with the settings it suggests.
+    """
+    from llm4gen_data.recaption.probe import probe as measure
+
+    config = recaption_config(config_file, sets, {"source": source or "", **flags})
+    if dry_run:
+        echo_config(config)
+    else:
+        measure(config, n)
 
 
 @commands.command()

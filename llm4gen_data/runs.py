@@ -84,37 +84,47 @@ def open_run(
     """Hold `out` as this command's run directory: make it, or take it up again where it stopped.
 
     `config` is written for people, `fingerprint` decides: what is not in it (batch size, workers) may differ
-    between starts. With `shared`, other processes may hold it as well, if they say so too. Raises UserError if the folder belongs to something else, if the fingerprint changed
-    (with a diff), or while another process works in it.
+    between starts. With `shared`, other processes may hold it as well, if they say so too. Raises UserError if the
+    folder belongs to something else, if the fingerprint changed (with a diff), or while another process works in it.
     """
-    import yaml
-
     fingerprint = json.loads(json.dumps({"command": command, **fingerprint}))
-    known = out / "fingerprint.json"
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file, expected a folder")
-    ours = (".lock", ".tmp-")  # all that a start killed before its fingerprint was written leaves behind
-    if out.is_dir() and not known.exists() and any(not path.name.startswith(ours) for path in out.iterdir()):
-        raise UserError(f"{out}: holds files but no run of llm4gen; give an empty or new folder")
+    if out.is_dir() and not (out / "fingerprint.json").exists():
+        # all that a start killed before its fingerprint was written leaves behind
+        strange = [path for path in out.iterdir() if not path.name.startswith((".lock", ".start", ".tmp-"))]
+        # looked for again: a process that shares the run may just have begun it
+        if strange and not (out / "fingerprint.json").exists():
+            raise UserError(f"{out}: holds files but no run of llm4gen; give an empty or new folder")
     out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"{out}: another process is working in this run") from error
-        if known.exists():
-            difference = diff(read_json(known), fingerprint)
-            if difference:
-                raise UserError(
-                    f"{out}: was started with another configuration ({'; '.join(difference)}); "
-                    "use another --out, or the first configuration"
-                )
-        if not shared:  # else they may be another's, at work
-            sweep_temporary_files(out)
-        if not known.exists():
-            write_json(known, fingerprint)
-        write_text(out / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        with (out / ".start").open("w") as start:
+            fcntl.flock(start, fcntl.LOCK_EX)  # of those that share it, one writes first and the others compare
+            _begin_run(out, config, fingerprint, shared)
         yield
+
+
+def _begin_run(out: Path, config: Mapping[str, Any], fingerprint: Mapping[str, Any], shared: bool) -> None:
+    """Compare the fingerprint with the one that is there, or write it; write the configuration."""
+    import yaml
+
+    known = out / "fingerprint.json"
+    if known.exists():
+        difference = diff(read_json(known), fingerprint)
+        if difference:
+            raise UserError(
+                f"{out}: was started with another configuration ({'; '.join(difference)}); "
+                "use another --out, or the first configuration"
+            )
+    if not shared:  # else they may be another's, at work
+        sweep_temporary_files(out)
+    if not known.exists():
+        write_json(known, fingerprint)
+    write_text(out / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
 
 def diff(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

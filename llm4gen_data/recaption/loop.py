@@ -43,7 +43,8 @@ class CaptionJob:
     fingerprint: Mapping[str, Any]
 
     def open_loop(self, on_row: OnRow) -> CaptionLoop:
-        """Open the source and start the captioner, which may take a minute; `on_row` is told of every finished row."""
+        """Open the source and start the captioner, which may take a minute; `on_row` is told of every finished row,
+        also of those in journals."""
         return CaptionLoop(self, open_source(self.config.source), on_row)
 
     def start_captioner(self) -> Captioner:
@@ -128,6 +129,8 @@ class CaptionLoop:
             sheet.journal.path.unlink(missing_ok=True)
             return
         outcomes = sheet.journal.outcomes
+        for number, outcome in outcomes.items():
+            self._on_row(sheet.rows[number - sheet.shard.start], outcome)
         todo = [number for number in range(sheet.shard.start, sheet.shard.stop) if number not in outcomes]
         if not todo:
             await self._commit(sheet)

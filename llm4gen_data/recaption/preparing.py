@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+from llm4gen_data.orphans import end_with_parent
 from llm4gen_data.recaption.prepare import ImageError, PreparedImage, prepare
 
 # With this many cores or fewer, the engine needs them more: a process beside it cost a quarter of the throughput.
@@ -65,7 +66,7 @@ class Preparation:
     @staticmethod
     def _start(n: int) -> ProcessPoolExecutor:
         # not by fork: the engine beside it has threads and, with a GPU, a driver
-        return ProcessPoolExecutor(n, multiprocessing.get_context("forkserver"), initializer=_ignore_interrupts)
+        return ProcessPoolExecutor(n, multiprocessing.get_context("forkserver"), initializer=_begin)
 
 
 def prepare_all(images: Sequence[bytes], max_pixels: int) -> list[Prepared]:
@@ -80,6 +81,7 @@ def _prepare_one(image: bytes, max_pixels: int) -> Prepared:
         return error
 
 
-def _ignore_interrupts() -> None:
+def _begin() -> None:
     # Ctrl-C reaches the whole process group; the parent decides when its workers end
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()

@@ -24,6 +24,7 @@ from llm4gen_data.recaption.config import RUNNERS, RecaptionConfig, check
 from llm4gen_data.recaption.loop import CaptionJob
 from llm4gen_data.recaption.shards import Shard
 from llm4gen_data.recaption.status import FAILED_DOWNLOAD, FAILURE_CLASSES, SUCCESS
+from llm4gen_data.recaption.verdicts import check_gates
 from llm4gen_data.registry import resolve
 from llm4gen_data.runs import SCHEMA_VERSION, diff, is_complete, open_run, read_json
 from llm4gen_data.sources.source import Source, absolute, open_source
@@ -44,6 +45,7 @@ def run(
     changed configuration.
     """
     check(config)
+    check_gates(config.gates, store_images=config.store_images)
     # the run may be verified from another folder
     config = replace(config, source=absolute(config.source))
     source = open_source(config.source)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.commands import BIN, run, start
-from tests.integration.test_recaption import kill_at_a_random_moment
+from tests.kills import kill_at_a_random_moment
 
 N_SCENES = 32
 N_KILLS = 3

@@ -5,12 +5,8 @@ import os
 import random
 import shutil
 import subprocess
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +16,7 @@ import pytest
 from tests.captioners import KILLS_ENGINE, PYTHONPATH, REFUSED
 from tests.commands import assert_one_line, run, start
 from tests.factories import encode, image_folder, image_parquet, image_tar, picture
+from tests.integration.test_endpoint import answer, server
 from tests.integration.test_recaption import DUMMY, RECAPTION
 from tests.kills import output_bytes, run_under_kills
 
@@ -99,44 +96,6 @@ def test_a_tar_that_cannot_be_read_stops_the_run_and_is_gone_on_with_when_it_can
     done = run(*options)
     assert done.returncode == 0, done.stderr
     assert "60 inputs, 60 captions" in verified(tmp_path / "run")
-
-
-Reply = Callable[[int], tuple[int, bytes]]
-
-
-def answer(text: str) -> bytes:
-    """A chat completion as an OpenAI-compatible server sends it."""
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-    usage = {"prompt_tokens": 1, "completion_tokens": 5, "total_tokens": 6}
-    body = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
-    return json.dumps(body).encode()
-
-
-@contextmanager
-def server(reply: Reply) -> Iterator[str]:
-    """A chat server whose n-th answer (from 0) is `reply(n)`."""
-    count = iter(range(10**9))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            code, body = reply(next(count))
-            self.send_response(code)
-            self.send_header("Content-Length", str(len(body)))
-            if code == 429:
-                self.send_header("Retry-After", "0")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{running.server_address[1]}/v1"
-    finally:
-        running.shutdown()
 
 
 def test_a_server_in_every_kind_of_trouble_leaves_rows_that_can_be_tried_again(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """How near the recaptioner comes to the engine alone: `python -m tests.performance.recaption [--n 2000] [--rounds 5]`.
 
 Scenes are captioned by vlm-mini on vLLM in three ways, in turns, with engines that stay up:
-- bound: `LLM.generate` of all (decoded) images at once, as `vllm bench throughput` does; nothing read, nothing written.
+- bound: `LLM.generate` of all decoded images at once, as in `vllm bench throughput`; nothing is read or written.
 - loop:  `LLM.generate` of 8 images at a time, as the closest peer does.
 - ours:  the recaption pipeline, from Parquet with encoded images to a finished data set in Parquet.
 Starting the engines is left out of all three. Ends with exit code 1 below 90 % of the bound or 3 times the loop.
@@ -34,9 +34,11 @@ from llm4gen_data.recaption.config import RecaptionConfig
 from llm4gen_data.recaption.instructions import INSTRUCTIONS
 from llm4gen_data.recaption.loop import CaptionJob, CaptionLoop
 from llm4gen_data.recaption.presets import PRESETS, preset_values
+from llm4gen_data.recaption.run import _fingerprint
 from llm4gen_data.runs import open_run
 from llm4gen_data.scenes.render import render
 from llm4gen_data.scenes.sample import sample_scene
+from llm4gen_data.sources.source import open_source
 
 SEED = 91_000_000
 MODEL = "vlm-mini"
@@ -95,7 +97,7 @@ def pipeline(source: Path) -> tuple[asyncio.Runner, CaptionLoop, CaptionJob]:
     config = RecaptionConfig(
         source=str(source), chat_format=values["chat_format"], max_pixels=values["max_pixels"], captioner="vllm"
     )
-    job = CaptionJob(config, source.parent, {})
+    job = CaptionJob(config, source.parent, _fingerprint(config, open_source(config.source)))
     runner = asyncio.Runner()
 
     async def start() -> CaptionLoop:
@@ -136,21 +138,26 @@ def main(n: int, rounds: int) -> None:
         ProcessPoolExecutor(1, get_context("spawn")) as theirs,
         ProcessPoolExecutor(1, get_context("spawn")) as ours,
     ):
-        source = Path(folder) / "scenes.parquet"
+        source = Path(folder) / "images.parquet"
         write_source(source, n)
         theirs.submit(generate, source, N_WARMUP, None).result()
-        ours.submit(recaption, source, Path(folder) / "warm-up", N_WARMUP).result()
-        taken: dict[str, list[float]] = {"bound": [], "loop": [], "ours": []}
-        for number in range(rounds):
-            bound_s, expected = theirs.submit(generate, source, None, None).result()
-            loop_s, _ = theirs.submit(generate, source, None, LOOP_BATCH).result()
-            ours_s, captions = ours.submit(recaption, source, Path(folder) / f"round-{number}", None).result()
-            for name, seconds in zip(taken, (bound_s, loop_s, ours_s), strict=True):
-                taken[name].append(n / seconds)
-            rates = "   ".join(f"{name} {rates[-1]:6.1f}" for name, rates in taken.items())
-            same = sum(a == b for a, b in zip(expected, captions, strict=True))
-            print(f"round {number + 1}: {rates} captions/s   load {os.getloadavg()[0]:.1f}   {same} equal", flush=True)
-        ours.submit(close, source).result()
+        try:
+            ours.submit(recaption, source, Path(folder) / "warm-up", N_WARMUP).result()
+            taken: dict[str, list[float]] = {"bound": [], "loop": [], "ours": []}
+            for number in range(rounds):
+                bound_s, expected = theirs.submit(generate, source, None, None).result()
+                loop_s, _ = theirs.submit(generate, source, None, LOOP_BATCH).result()
+                ours_s, captions = ours.submit(recaption, source, Path(folder) / f"round-{number}", None).result()
+                for name, seconds in zip(taken, (bound_s, loop_s, ours_s), strict=True):
+                    taken[name].append(n / seconds)
+                rates = "   ".join(f"{name} {rates[-1]:6.1f}" for name, rates in taken.items())
+                same = sum(a == b for a, b in zip(expected, captions, strict=True))
+                print(
+                    f"round {number + 1}: {rates} captions/s   load {os.getloadavg()[0]:.1f}   {same} equal",
+                    flush=True,
+                )
+        finally:
+            ours.submit(close, source).result()
     medians = {name: statistics.median(rates) for name, rates in taken.items()}
     of_bound, of_loop = medians["ours"] / medians["bound"], medians["ours"] / medians["loop"]
     print("median:  " + "   ".join(f"{name} {rate:6.1f}" for name, rate in medians.items()) + " captions/s")

@@ -5,21 +5,15 @@ vLLM's engine process outlives a parent that was killed with -9, and keeps its G
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import threading
+
+from llm4gen_data import orphans
 
 # Set by the captioner, so that other users of vLLM in the same environment notice nothing.
 ENABLED = "LLM4GEN_VLLM_ENDS_WITH_PARENT"
 
 
 def end_with_parent() -> None:
-    """In a process started by a captioner's engine: watch the parent, and end at once when it is gone."""
-    parent = multiprocessing.parent_process()
-    if os.environ.get(ENABLED) and parent is not None:
-
-        def watch() -> None:
-            parent.join()
-            os._exit(1)
-
-        threading.Thread(target=watch, daemon=True).start()
+    """In a process started by a captioner's engine: end when its parent does."""
+    if os.environ.get(ENABLED):
+        orphans.end_with_parent()
