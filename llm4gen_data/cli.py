@@ -101,9 +101,10 @@ def build_densprompts(n: int, seed: int, dry_run: bool, out: Path) -> None:
     if dry_run:
         click.echo(f"n: {n}\nseed: {seed}\nout: {out}")
         return
+    from llm4gen_data.densprompts.config import DensePromptsConfig
     from llm4gen_data.densprompts.run import build_densprompts as build
 
-    build(n, seed, out)
+    build(DensePromptsConfig(n=n, seed=seed), out)
 
 
 @commands.command()

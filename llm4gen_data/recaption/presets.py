@@ -54,7 +54,8 @@ def _qwen(model: str, chat_format: str, max_pixels: int) -> Preset:
 
 
 PRESETS = {
-    "vlm-mini": Preset("vlm-mini", 64 * 64, SMOLVLM_CHAT, sampling={"max_tokens": 160}),
+    # So small a model is quickest with many at once.
+    "vlm-mini": Preset("vlm-mini", 64 * 64, SMOLVLM_CHAT, sampling={"max_tokens": 160}, engine={"max_num_seqs": 512}),
     # The paper's captioner sees the middle square of 336 pixels; without grouped-query attention a request takes
     # 0.4 GB of cache, so that more than 128 at once only wait.
     "llava-1.5-7b": Preset(
@@ -82,7 +83,7 @@ PRESETS = {
 
 
 def preset_values(model: str) -> dict[str, Any]:
-    """The preset of a model as nested plain values of RecaptionConfig, `model` being its hub id; {} for other names."""
+    """A preset as nested plain values of RecaptionConfig, `model` being its hub id; {} for a name that has none."""
     preset = PRESETS.get(model)
     if preset is None:
         return {}

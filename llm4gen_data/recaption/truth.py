@@ -102,7 +102,12 @@ def _captioned(paths: Sequence[Path]) -> pa.Table:
 
 
 def _batches(scenes: Path) -> Iterator[pa.RecordBatch]:
+    columns = ["file_name", "url", "scene"]
+    file = open_parquet(scenes)
+    missing = sorted(set(columns) - set(file.schema_arrow.names))
+    if missing:
+        raise UserError(f"{scenes}: not the scenes.parquet of `llm4gen-data scenes`: no column {', '.join(missing)}")
     try:
-        yield from open_parquet(scenes).iter_batches(10_000, columns=["file_name", "url", "scene"])
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{scenes}: not the scenes.parquet of `llm4gen-data scenes`: {error}") from error
+        yield from file.iter_batches(10_000, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{scenes}: cannot be read: {error}") from error

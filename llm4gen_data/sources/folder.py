@@ -128,7 +128,10 @@ def _read_metadata(file: File) -> pa.Table:
             if file.suffix == ".jsonl":
                 frame = pd.read_json(opened, lines=True, dtype=False, convert_dates=False)
             elif file.suffix == ".csv":
-                frame = pd.read_csv(opened, dtype=str, encoding_errors="replace", keep_default_na=False)
+                # "NA" may be a text; that nothing is nothing, CSV cannot say otherwise
+                frame = pd.read_csv(
+                    opened, dtype=str, encoding_errors="replace", keep_default_na=False, na_values=[""]
+                )
             else:
                 frame = pd.read_parquet(opened)
     except (ValueError, OSError, RecursionError, pa.ArrowException) as error:
@@ -141,5 +144,5 @@ def _read_metadata(file: File) -> pa.Table:
     columns: dict[str, list[str | None]] = {"name": [f"{folder}/{name}".lstrip("/") for name in frame["file_name"]]}
     for new, aliases in (("url", URL_ALIASES), ("alt_text", ALT_TEXT_ALIASES)):
         old = find_column(names, aliases)
-        columns[new] = [as_text(value) or None for value in frame[old]] if old else [None] * len(frame)
+        columns[new] = [as_text(value) for value in frame[old]] if old else [None] * len(frame)
     return pa.table({name: pa.array(values, pa.large_string()) for name, values in columns.items()})

@@ -76,6 +76,7 @@ def test_the_demo_goes_on_after_ctrl_c_in_every_stage(tmp_path: Path) -> None:
         assert words in output
     assert {path.name for path in (refined / "stats").iterdir()} == {
         "caption_length.png",
+        "frequent_objects.png",
         "frequent_words.png",
         "gates.png",
         "truth.png",

@@ -1,7 +1,9 @@
 """The real engines on the bundled captioner: they agree, and a killed vLLM run loses nothing."""
 
 import os
+import signal
 import socket
+import subprocess
 import time
 import urllib.request
 from pathlib import Path
@@ -80,6 +82,35 @@ def test_vllm_killed_three_times_loses_nothing(scenes: Path, vllm_run: Path) -> 
     assert captions(out) == captions(vllm_run)
 
 
+def test_an_engine_that_dies_is_replaced_and_nothing_is_lost(scenes: Path, vllm_run: Path) -> None:
+    """kill -9 of vLLM's own process: the run itself goes on, with a new engine."""
+    out = scenes.parent / "engine-killed"
+    process = start(
+        "llm4gen-data", "recaption", scenes, "--captioner", "vllm", "--set", "engine.max_in_flight=2", "--out", out
+    )  # fmt: skip
+    engine = _wait_for_captions_and_engine(out, process)
+    os.kill(engine, signal.SIGKILL)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert captions(out) == captions(vllm_run)
+
+
+def test_instructions_together_say_what_they_say_alone(scenes: Path, vllm_run: Path) -> None:
+    out = scenes.parent / "together"
+    result = run("llm4gen-data", "recaption", scenes, "--instruction", "paper", "--instruction", "short", "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert captions(out) == captions(vllm_run)
+    short = pq.read_table(out / "data")["short_caption"].to_pylist()
+    assert all(0 < len(text.split()) < 50 for text in short)
+
+
+def test_the_probe_finds_the_bundled_captioner_sound(scenes: Path) -> None:
+    result = run("llm4gen-data", "probe", scenes, "--model", "vlm-mini")
+    assert result.returncode == 0, result.stderr
+    assert "8 of 8 captions equal" in result.stdout
+    assert "--set engine.prepare_processes=" in result.stdout
+
+
 def test_endpoint_captions_through_a_real_server(scenes: Path, vllm_run: Path) -> None:
     """The bundled model behind vLLM's own OpenAI-compatible server says what it says in process."""
     model = run("llm4gen-model", "models", "--paths").stdout.split()
@@ -106,6 +137,18 @@ def test_endpoint_captions_through_a_real_server(scenes: Path, vllm_run: Path) -
     finally:
         os.killpg(server.pid, 9)
         server.wait()
+
+
+def _wait_for_captions_and_engine(out: Path, process: subprocess.Popen[str]) -> int:
+    """The id of the engine's process, once the journal has a first line."""
+    end = time.monotonic() + 240
+    while time.monotonic() < end and process.poll() is None:
+        if any(journal.stat().st_size for journal in out.glob("shards/*.journal")):
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            names = {child: Path(f"/proc/{child}/comm").read_text() for child in children}
+            return int(next(child for child, name in names.items() if name.startswith("VLLM")))
+        time.sleep(0.01)
+    pytest.fail(f"no caption within 240 s, exit code {process.poll()}")
 
 
 def _wait_until_healthy(url: str, server: object) -> None:

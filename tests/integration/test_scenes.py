@@ -45,6 +45,6 @@ def test_laion_columns_and_the_way_through_recaption_and_stats(tmp_path: Path) -
     assert stats.returncode == 0, stats.stderr
     for kind in ("object", "color", "texture", "size", "relation"):
         assert f"\n{kind}" in stats.stdout
-    assert len(list((refined / "stats").glob("*.png"))) == 4
+    assert len(list((refined / "stats").glob("*.png"))) == 5
     wrong = run("llm4gen-data", "stats", refined, "--scenes", tmp_path / "scenes" / "laion.parquet")
     assert_one_line(wrong, 1, "laion.parquet", "not the scenes.parquet")

@@ -25,15 +25,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from llm4gen_data.config import to_plain
+from llm4gen_data.config import load_config, to_plain
 from llm4gen_data.recaption import publish, shards
-from llm4gen_data.recaption.captioner import CaptionerSettings
 from llm4gen_data.recaption.captioners.prompts import chat_prompt
 from llm4gen_data.recaption.captioners.vllm_settings import engine_arguments, settle_environment
 from llm4gen_data.recaption.config import RecaptionConfig
 from llm4gen_data.recaption.instructions import INSTRUCTIONS
 from llm4gen_data.recaption.loop import CaptionJob, CaptionLoop
-from llm4gen_data.recaption.presets import PRESETS, preset_values
+from llm4gen_data.recaption.presets import preset_values
 from llm4gen_data.recaption.run import _fingerprint
 from llm4gen_data.runs import open_run
 from llm4gen_data.scenes.render import render
@@ -58,6 +57,11 @@ def write_source(path: Path, n: int) -> None:
     pq.write_table(pa.table({"key": keys, "image": encoded}), path, row_group_size=100)
 
 
+def configuration(source: Path) -> RecaptionConfig:
+    """The run, with the bundled model's preset: the engine alone gets its engine settings too."""
+    return load_config(RecaptionConfig, flags={"source": str(source), **preset_values(MODEL)})
+
+
 @functools.cache
 def engine_alone(source: Path) -> tuple[Any, Any, list[Any]]:
     """vLLM's offline engine with the settings that ours has, and the finished prompts, images decoded."""
@@ -67,10 +71,10 @@ def engine_alone(source: Path) -> tuple[Any, Any, list[Any]]:
     from vllm import LLM, SamplingParams
     from vllm.engine.arg_utils import EngineArgs
 
-    settings = CaptionerSettings(MODEL)
+    settings = configuration(source).captioner_settings()
     arguments = engine_arguments(settings, frozenset(inspect.signature(EngineArgs).parameters))
     processor = AutoProcessor.from_pretrained(arguments["model"])
-    text = chat_prompt(processor, PRESETS[MODEL].chat_format, INSTRUCTIONS["paper"].text)
+    text = chat_prompt(processor, settings.chat_format, INSTRUCTIONS["paper"].text)
     images = [Image.open(io.BytesIO(data)).convert("RGB") for data in pq.read_table(source)["image"].to_pylist()]
     prompts = [{"prompt": text, "multi_modal_data": {"image": image}} for image in images]
     sampling = SamplingParams(temperature=0.0, max_tokens=settings.sampling.max_tokens)
@@ -93,10 +97,7 @@ def generate(source: Path, n: int | None, batch_size: int | None) -> tuple[float
 @functools.cache
 def pipeline(source: Path) -> tuple[asyncio.Runner, CaptionLoop, CaptionJob]:
     """Our loop with its engine, in an event loop that stays."""
-    values = preset_values(MODEL)
-    config = RecaptionConfig(
-        source=str(source), chat_format=values["chat_format"], max_pixels=values["max_pixels"], captioner="vllm"
-    )
+    config = configuration(source)
     job = CaptionJob(config, source.parent, _fingerprint(config, open_source(config.source)))
     runner = asyncio.Runner()
 

@@ -65,7 +65,7 @@ class EndpointCaptioner:
         await self._client.close()
 
     async def _caption(self, image_url: str, instruction: str) -> Completion:
-        content = [
+        content: list[dict[str, Any]] = [
             {"type": "image_url", "image_url": {"url": image_url}},
             {"type": "text", "text": instruction},
         ]

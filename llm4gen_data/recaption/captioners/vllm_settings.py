@@ -40,6 +40,8 @@ def engine_arguments(settings: CaptionerSettings, known: frozenset[str]) -> dict
 
     Raises UsageError for an argument in `engine.vllm` that this version does not have.
     """
+    import torch
+
     engine = settings.engine
     ours = {
         "model": model_path(settings.model),
@@ -47,6 +49,8 @@ def engine_arguments(settings: CaptionerSettings, known: frozenset[str]) -> dict
         "dtype": inference_dtype(engine),
         "max_model_len": engine.max_model_len,
         "max_num_seqs": engine.max_num_seqs,
+        # Attention on CPU costs whole blocks of tokens, and only whole blocks are reused: vLLM's 128 are too many.
+        "block_size": None if torch.cuda.is_available() else 32,
         "limit_mm_per_prompt": {"image": 1, "video": 0},
         # every image is seen once, so a cache of prepared images only costs memory
         "mm_processor_cache_gb": 0,
