@@ -101,10 +101,9 @@ def build_densprompts(n: int, seed: int, dry_run: bool, out: Path) -> None:
     if dry_run:
         click.echo(f"n: {n}\nseed: {seed}\nout: {out}")
         return
-    from llm4gen_data.densprompts.config import DensePromptsConfig
     from llm4gen_data.densprompts.run import build_densprompts as build
 
-    build(DensePromptsConfig(n=n, seed=seed), out)
+    build(n, seed, out)
 
 
 @commands.command()
