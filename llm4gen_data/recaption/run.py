@@ -49,7 +49,9 @@ def run(
     # the run may be verified from another folder
     config = replace(config, source=absolute(config.source))
     source = open_source(config.source)
-    fingerprint = _fingerprint(config, source)
+    fingerprint = run_fingerprint(config, source)
+    # a branch of the hub may move on while this works: what is loaded is what was recorded
+    config = replace(config, revision=(fingerprint["model"] or {}).get("revision") or config.revision)
     planned = shards.plan(source.n_rows, config.shard_rows, out)
     mine = _beginning_in(planned, rows) if rows is not None else planned
     _refuse_other_gates(config, out)
@@ -70,7 +72,7 @@ def run(
     _refuse_too_many_failures(out, config.max_failed_share)
 
 
-def _fingerprint(config: RecaptionConfig, source: Source) -> dict[str, Any]:
+def run_fingerprint(config: RecaptionConfig, source: Source) -> dict[str, Any]:
     """Everything that can change what a model is shown or says, or which rows there are."""
     return {
         "schema_version": SCHEMA_VERSION,

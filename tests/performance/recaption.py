@@ -9,6 +9,7 @@ Starting the engines is left out of all three. Ends with exit code 1 below 90 % 
 
 import asyncio
 import functools
+import inspect
 import io
 import os
 import statistics
@@ -33,7 +34,7 @@ from llm4gen_data.recaption.config import RecaptionConfig
 from llm4gen_data.recaption.instructions import INSTRUCTIONS
 from llm4gen_data.recaption.loop import CaptionJob, CaptionLoop
 from llm4gen_data.recaption.presets import preset_values
-from llm4gen_data.recaption.run import _fingerprint
+from llm4gen_data.recaption.run import run_fingerprint
 from llm4gen_data.runs import open_run
 from llm4gen_data.scenes.render import render
 from llm4gen_data.scenes.sample import sample_scene
@@ -70,7 +71,7 @@ def engine_alone(source: Path, eager: bool) -> tuple[Any, Any, list[Any]]:
     from vllm.engine.arg_utils import EngineArgs
 
     settings = configuration(source).captioner_settings()
-    arguments = engine_arguments(settings, EngineArgs)
+    arguments = engine_arguments(settings, frozenset(inspect.signature(EngineArgs).parameters))
     # or it would know the images again from the round before
     arguments |= {"enable_prefix_caching": False, "enforce_eager": eager}
     processor = AutoProcessor.from_pretrained(arguments["model"])
@@ -98,7 +99,7 @@ def generate(source: Path, n: int | None, batch_size: int | None, eager: bool = 
 def pipeline(source: Path) -> tuple[asyncio.Runner, CaptionLoop, CaptionJob]:
     """Our loop with its engine, in an event loop that stays."""
     config = configuration(source)
-    job = CaptionJob(config, source.parent, _fingerprint(config, open_source(config.source)))
+    job = CaptionJob(config, source.parent, run_fingerprint(config, open_source(config.source)))
     runner = asyncio.Runner()
 
     async def start() -> CaptionLoop:

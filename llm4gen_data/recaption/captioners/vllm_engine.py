@@ -77,7 +77,8 @@ class VllmCaptioner:
     async def close(self) -> None:
         """Stop the engine, and let go of it while the modules its destructor needs are still there."""
         if hasattr(self, "_engine"):
-            self._engine.shutdown(timeout=1.0)
+            limit = {"timeout": 1.0} if "timeout" in inspect.signature(self._engine.shutdown).parameters else {}
+            self._engine.shutdown(**limit)
             del self._engine
 
     async def _caption(self, request: CaptionRequest, image_name: str) -> Completion:

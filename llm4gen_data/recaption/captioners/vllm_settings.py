@@ -64,5 +64,5 @@ def engine_arguments(settings: CaptionerSettings, known: frozenset[str]) -> dict
         from vllm import __version__
 
         raise UsageError(f"engine.vllm.{unknown[0]}: vLLM {__version__} has no such engine argument")
-    arguments = {name: value for name, value in ours.items() if name in known and value is not None}
-    return {**arguments, **engine.vllm}
+    given = {name: value for name, value in ours.items() if name in known and value is not None}
+    return {**given, **engine.vllm}

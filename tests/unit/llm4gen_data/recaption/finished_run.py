@@ -34,7 +34,7 @@ def finished_run(
 def publish_outcomes(out: Path, config: RecaptionConfig, outcomes: Mapping[int, Outcome]) -> None:
     """Commit the outcomes of all rows of the source in `config`, and publish."""
     source = open_source(config.source)
-    fingerprint = run._fingerprint(config, source)
+    fingerprint = run.run_fingerprint(config, source)
     planned = shards.plan(source.n_rows, config.shard_rows, out)
     with open_run(out, "recaption", to_plain(config), fingerprint):
         (out / "shards").mkdir(exist_ok=True)
