@@ -94,11 +94,12 @@ class Similarity:
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         import torch
-        from transformers import AutoModel, AutoProcessor
+        from transformers import AutoModel, AutoProcessor, logging
 
         from llm4gen_data.errors import UserError
 
         path = model_path(self.model)
+        logging.disable_progress_bar()
         try:
             model, processor = AutoModel.from_pretrained(path), AutoProcessor.from_pretrained(path)
         except (OSError, ValueError) as error:

@@ -107,13 +107,14 @@ def _draw_truth(scores: Mapping[str, Mapping[str, FactScore]], path: Path) -> No
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained", sharey=True)
     for axis, measure in zip(axes, ("precision", "recall"), strict=True):
         for offset, ((name, kinds), color) in enumerate(zip(scores.items(), (BEFORE, AFTER), strict=True)):
-            heights = [100 * (getattr(kinds[kind], measure) or 0) for kind in KINDS]
+            values = [getattr(kinds[kind], measure) for kind in KINDS]  # None: nothing was said of it
+            heights = [100 * (value or 0) for value in values]
             bars = axis.bar([i + 0.4 * offset for i in range(len(KINDS))], heights, 0.38, color=color, label=name)
-            axis.bar_label(bars, fmt="{:.0f}", fontsize=8)
+            axis.bar_label(bars, ["-" if value is None else f"{100 * value:.0f}" for value in values], fontsize=8)
         axis.set_xticks([i + 0.2 for i in range(len(KINDS))], KINDS)
         axis.set(title=f"{measure} of facts, %", ylim=(0, 108))
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     _save(figure, path)
 
 
