@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from llm4gen_data.recaption.journal import Outcome
-from llm4gen_data.recaption.loop import CaptionJob, OnRow
+from llm4gen_data.recaption.loop import CaptionJob, CaptionLoop, OnRow
 from llm4gen_data.recaption.shards import Shard
 from llm4gen_data.recaption.status import FAILED_DOWNLOAD, SUCCESS
 from llm4gen_data.sources.source import SourceRow
@@ -24,24 +24,26 @@ N_TOLD = 5
 
 def caption(job: CaptionJob, pending: Sequence[Shard], progress: tqdm[Any]) -> dict[str, float]:
     """Caption and commit `pending`; seconds to a ready engine and of captioning, rows per second."""
-    return asyncio.run(_caption(job, pending, progress))
-
-
-async def _caption(job: CaptionJob, pending: Sequence[Shard], progress: tqdm[Any]) -> dict[str, float]:
     began = time.perf_counter()
+    # not inside asyncio.run, where Ctrl-C would wait for the engine to be ready
     with _ticking(f"loading {job.config.model} in {job.config.captioner}"):
         loop = job.open_loop(told(progress))
     load_s = time.perf_counter() - began
-    try:
-        await loop.caption(pending)
-    finally:
-        seconds = loop.seconds
-        await loop.close()
+    seconds = asyncio.run(_caption(loop, pending))
     return {
         "load_s": round(load_s, 3),
         "caption_s": round(seconds, 3),
         "rows_per_s": round(loop.n_done / seconds, 3) if seconds else 0.0,
     }
+
+
+async def _caption(loop: CaptionLoop, pending: Sequence[Shard]) -> float:
+    """Caption, whatever happens free the captioner; seconds of captioning."""
+    try:
+        await loop.caption(pending)
+        return loop.seconds
+    finally:
+        await loop.close()
 
 
 def told(progress: tqdm[Any]) -> OnRow:
