@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from llm4gen_data.config import to_plain
 from llm4gen_data.recaption.language import other_language
+from llm4gen_data.recaption.status import SUCCESS
 
 # Raised when equal thresholds would give other verdicts than before: runs are then brought up to date.
 GATES_VERSION = 1
@@ -127,10 +128,10 @@ def apply_gates(table: pa.Table, gates: Gates, repeated: frozenset[str] = frozen
         reasons: list[list[str]] = []
         raw, finish = table[f"{prefix}caption_raw"].to_pylist(), table[f"{prefix}finish_reason"].to_pylist()
         for i, text in enumerate(raw):
-            if status[i] != "success" or text is None:
+            if status[i] != SUCCESS or text is None:
                 captions.append(None)
                 n_words.append(None)
-                reasons.append([status[i] if status[i] != "success" else "empty"])
+                reasons.append([status[i] if status[i] != SUCCESS else "empty"])
                 continue
             caption = clean(text)
             captions.append(caption)

@@ -51,13 +51,20 @@ def probe(config: RecaptionConfig, n: int) -> None:
     prepared, prepared_per_s = prepare_timed(encoded, config.max_pixels)
     if not prepared:
         raise UserError(f"{config.source}: no picture among its first {n} rows")
-    asyncio.run(_probe_engine(config, prepared, prepared_per_s))
-
-
-async def _probe_engine(config: RecaptionConfig, images: Sequence[PreparedImage], prepared_per_s: float) -> None:
     began = time.perf_counter()
+    # not inside asyncio.run, where Ctrl-C would wait for the engine to be ready
     captioner: Captioner = resolve("captioner", config.captioner, CAPTIONERS)(config.captioner_settings())
     load_s = time.perf_counter() - began
+    asyncio.run(_probe_engine(config, captioner, load_s, prepared, prepared_per_s))
+
+
+async def _probe_engine(
+    config: RecaptionConfig,
+    captioner: Captioner,
+    load_s: float,
+    images: Sequence[PreparedImage],
+    prepared_per_s: float,
+) -> None:
     try:
         asked = [
             [CaptionRequest(image.image, instruction.ask(None)) for instruction in config.parsed_instructions()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from llm4gen_data.recaption.config import RecaptionConfig
 from llm4gen_data.recaption.gates import apply_gates, gates_stamp, outcome_counts
 from llm4gen_data.recaption.instructions import Instruction
 from llm4gen_data.recaption.journal import Answer, Outcome, write_journal
+from llm4gen_data.recaption.prepare import sha256
 from llm4gen_data.recaption.status import SUCCESS
 from llm4gen_data.runs import sha256_file, write_json
 from llm4gen_data.sources.source import SourceRow
@@ -100,7 +100,7 @@ def raw_table(
     columns: dict[str, Sequence[Any]] = {
         "key": [row.key for row in rows],
         "url": [row.url for row in rows],
-        "sha256": [None if image is None else hashlib.sha256(image).hexdigest() for image in images],
+        "sha256": [None if image is None else sha256(image) for image in images],
         "image": [
             {"bytes": image, "path": None} if config.store_images and image is not None else None for image in images
         ],

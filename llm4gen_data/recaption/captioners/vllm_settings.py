@@ -8,8 +8,7 @@ from typing import Any
 from llm4gen_data.errors import UsageError
 from llm4gen_data.recaption.captioner import CaptionerSettings, inference_dtype, model_path
 from llm4gen_data.recaption.captioners.vllm_plugin import ENABLED
-
-FEW_CORES = 4
+from llm4gen_data.recaption.preparing import FEW_CORES
 
 
 def settle_environment() -> None:
