@@ -30,8 +30,8 @@ from llm4gen_data.sources.source import Source, SourceRow, open_source
 
 OnRow = Callable[[SourceRow, Outcome], None]
 
-# An engine that dies this often without an answer in between is beyond help by restarting.
-MAX_DEATHS_IN_A_ROW = 3
+# An engine that dies on this many lone pictures in a row, without an answer in between, is beyond help by restarting.
+MAX_LONE_DEATHS_IN_A_ROW = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class CaptionLoop:
         self._prepare = Preparation(job.config.max_pixels, job.config.engine.prepare_processes)
         self._room = asyncio.Semaphore(self._captioner.max_in_flight)
         self._generation = 0  # of the captioner: counts its deaths
-        self._deaths_in_a_row = 0
+        self._lone_deaths_in_a_row = 0
         self._restarting = asyncio.Lock()
         self._alone = asyncio.Lock()
         self._n_suspects = 0
@@ -186,10 +186,10 @@ class CaptionLoop:
         generation = self._generation
         try:
             return await self._ask(pictures)
-        except EngineDied as died:
+        except EngineDied:
             self._n_suspects += len(pictures)
             self._calm.clear()
-            await self._restart(generation, died)
+            await self._restart(generation)
         outcomes = []
         for row, image in pictures:
             async with self._alone:
@@ -197,24 +197,24 @@ class CaptionLoop:
                 try:
                     outcomes += await self._ask([(row, image)])
                 except EngineDied as died:
+                    self._lone_deaths_in_a_row += 1
+                    if self._lone_deaths_in_a_row >= MAX_LONE_DEATHS_IN_A_ROW:
+                        raise UserError(
+                            f"the engine died on {MAX_LONE_DEATHS_IN_A_ROW} pictures in a row ({died}); "
+                            "the same command again goes on from here"
+                        ) from died
                     outcomes.append(_outcome(image, status.QUARANTINED, f"the engine died on it twice: {died}"))
-                    await self._restart(generation, died)
+                    await self._restart(generation)
             self._n_suspects -= 1
         if self._n_suspects == 0:
             self._calm.set()
         return outcomes
 
-    async def _restart(self, generation: int, died: EngineDied) -> None:
+    async def _restart(self, generation: int) -> None:
         """Start a new captioner in the place of the one of `generation`, unless that has been done."""
         async with self._restarting:
             if generation != self._generation:
                 return
-            self._deaths_in_a_row += 1
-            if self._deaths_in_a_row >= MAX_DEATHS_IN_A_ROW:
-                raise UserError(
-                    f"the engine died {MAX_DEATHS_IN_A_ROW} times without an answer in between ({died}); "
-                    "the same command again goes on from here"
-                )
             await self._captioner.close()
             self._captioner = await asyncio.to_thread(self._job.start_captioner)
             self._generation += 1
@@ -227,7 +227,7 @@ class CaptionLoop:
             for instruction in self._instructions
         ]
         completions = await self._captioner.caption(requests)
-        self._deaths_in_a_row = 0
+        self._lone_deaths_in_a_row = 0
         n = len(self._instructions)
         outcomes = []
         for i, (_, image) in enumerate(pictures):

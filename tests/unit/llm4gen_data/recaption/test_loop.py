@@ -11,7 +11,7 @@ import pytest
 from llm4gen_data.errors import UserError
 from llm4gen_data.recaption.captioner import CaptionerSettings, CaptionRequest, Completion, EngineDied
 from llm4gen_data.recaption.config import RecaptionConfig
-from llm4gen_data.recaption.loop import MAX_DEATHS_IN_A_ROW, CaptionJob
+from llm4gen_data.recaption.loop import MAX_LONE_DEATHS_IN_A_ROW, CaptionJob
 from llm4gen_data.recaption.shards import plan, read_outcomes, reopen
 from tests.factories import encode, picture
 
@@ -118,14 +118,24 @@ def test_the_row_on_which_the_engine_dies_again_is_quarantined(tmp_path: Path, s
     assert scripted.n_starts == len(scripted.deaths) + 1
 
 
+def test_poison_in_batches_one_after_the_other_does_not_end_the_run(
+    tmp_path: Path, scripted: type[Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripted, "max_in_flight", 1)
+    scripted.poison |= {7, 8}
+    rows = caption(job(tmp_path))
+    assert scripted.deaths == [[7], [7], [8], [8]]
+    assert {i for i, row in enumerate(rows) if row["status"] != "success"} == {7, 8}
+
+
 def test_an_engine_that_only_dies_ends_the_run_in_one_line(tmp_path: Path, scripted: type[Scripted]) -> None:
     scripted.poison |= set(range(N))
-    with pytest.raises(UserError, match=r"died 3 times .*out of memory.*goes on from here"):
+    with pytest.raises(UserError, match=r"died on 3 pictures in a row .*out of memory.*goes on from here"):
         caption(job(tmp_path))
-    assert len(scripted.deaths) == MAX_DEATHS_IN_A_ROW
+    assert len(scripted.deaths) == 1 + MAX_LONE_DEATHS_IN_A_ROW
     scripted.poison -= set(range(N))
     statuses = [row["status"] for row in caption(job(tmp_path))]
-    assert statuses.count("success") >= N - MAX_DEATHS_IN_A_ROW
+    assert statuses.count("success") >= N - MAX_LONE_DEATHS_IN_A_ROW
     assert set(statuses) <= {"success", "quarantined"}
 
 
