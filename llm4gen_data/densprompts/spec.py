@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from llm4gen_data.densprompts.relations import COMPARISONS, INTERACTIONS, SPATIA
 
 # Bucket -> fewest and most words, counted by len(prompt.split()).
 LENGTHS = {"short": (40, 69), "medium": (70, 99), "long": (100, 140)}
+COMPLEX_SKILLS = 6  # a specification that asks for so many different skills is complex
 ATTRIBUTES = ("size", "look", "shape", "color", "material")  # in the order of English adjectives
 
 
@@ -21,7 +23,8 @@ class Entity:
     """`count` things of one kind; what is None is not said.
 
     `look` is a visible quality (striped, shaggy, elderly), `material` a noun, `action` a verb phrase in its base
-    form, `place` a phrase ("by the window"), `text` the words written on it, `pronoun` it, she, he or they.
+    form, `place` a phrase ("by the window"), `text` the words written on it, `part` a phrase for what one sees of it
+    ("a chipped handle", "two arched openings"; of single things only), `pronoun` it, she, he or they.
     """
 
     noun: str
@@ -36,6 +39,7 @@ class Entity:
     action: str | None = None
     place: str | None = None
     text: str | None = None
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,11 @@ class Spec:
         """Canonical JSON: equal for equal specifications."""
         # Not dataclasses.asdict, which copies deeply: this is called several times a prompt.
         return json.dumps(self, default=_plain, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+
+    @property
+    def ground(self) -> str:
+        """The setting without its preposition: "a small kitchen" of "in a small kitchen"."""
+        return re.sub(r"^(?:in front of|\w+) ", "", self.setting)
 
     @property
     def spec_id(self) -> str:
@@ -112,4 +121,5 @@ def skill_counts(spec: Spec) -> Counter[str]:
         counts["spatial"] += relation.name in SPATIAL
         counts["comparison"] += relation.name in COMPARISONS
         counts["action"] += relation.name in INTERACTIONS
+    counts["complex"] = int(len(+counts) >= COMPLEX_SKILLS)
     return +counts

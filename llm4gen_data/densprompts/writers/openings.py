@@ -1,244 +1,178 @@
-"""First sentences: each function says one that brings in the main thing, and where it is."""
+"""First sentences: each brings in the main thing and where it is, some with light, style, view or other things."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from llm4gen_data.densprompts import relations as rel
 from llm4gen_data.densprompts.inflect import enumeration
 from llm4gen_data.densprompts.spec import Relation
-from llm4gen_data.densprompts.writers.draft import Draft
+from llm4gen_data.densprompts.writers.draft import OWNED, Draft
+from llm4gen_data.densprompts.writers.phrases import noun_phrase
+from llm4gen_data.densprompts.writers.plans import possible, render
 
+# Plans by what they need; those that stand several times are drawn so much oftener.
+STANDING = (
+    *("{np} {verb} {setting}",) * 4,
+    *("{setting} {verb} {np}",) * 4,
+    *("{np} {setting}",) * 2,
+    "{setting}, there {is} {np}",
+    "{setting} there {is} {np}",
+    "{setting} one finds {np}",
+    "{np} can be seen {setting}",
+    "{setting}, {np} {v:draw} the eye",
+    "{np} {is} the center of attention {setting}",
+    "the main subject is {np} {setting}",
+    "the scene is set {setting}, where {np} {verb}",
+    "{ground}, with {np} as the main subject",
+    "{ground} is the setting for {np}",
+    "everything here revolves around {np} {setting}",
+    "{setting}, the first thing one sees is {np}",
+)
+ACTING = (
+    "{np} {does} {setting}",
+    "{setting}, {np} {does}",
+    "{setting}, {np} {is} {doing}",
+    "{np} {verb} {setting}, {doing}",
+    "{setting} {verb} {np}, {doing}",
+    "{np}, {doing}, {v:draw} the eye {setting}",
+    "the scene is set {setting}, where {np} {does}",
+    "the view opens on {ground}, where {np} {is} {doing}",
+    "everything takes place {setting}, where {np} {does}",
+    "{setting}, there {is} {np} {doing}",
+    "{ground}, and in the middle of it {np}, {doing}",
+)
+DETAILED = (
+    "{setting}, {detail}, and {np} {verb} among it all",
+    "{setting}, {detail}. here {verb} {np}",
+    "{setting}, {detail}. amid all this {verb} {np}",
+    "{setting}, where {detail}, {verb} {np}",
+    "{np} {verb} {setting}, where {detail}",
+    "this is {ground}, where {detail}. at the heart of it {verb} {np}",
+)
+ACTING_DETAILED = (
+    "{setting}, {detail}, and {np} {does}",
+    "{setting}, {detail}. here {np} {does}",
+    "{setting}, where {detail}, {np} {is} {doing}",
+    "{setting}, {np} {does} while {detail}",
+    "{np} {does} {setting}, where {detail}",
+    "{ground}, where {detail}. {np} {does} there",
+)
+LIT = (
+    "{light} falls over {ground}, where {np} {verb}",
+    "{light} spreads over {ground}, where {np} {verb}",
+    "in {light}, {np} {verb} {setting}",
+    "{setting}, {light} falls on {np}",
+    "{np} {verb} {setting} in {light}",
+)
+ACTING_LIT = (
+    "{light} settles over {ground}, where {np} {does}",
+    "in {light}, {np} {does} {setting}",
+    "under {light}, {np} {is} {doing} {setting}",
+    "{setting}, in {light}, {np} {does}",
+    "{np} {does} {setting}, bathed in {light}",
+    "{light} falls across {ground}, where {np} {is} {doing}",
+)
+VIEWED = (
+    "{view}, {np} {verb} {setting}",
+    "{setting} {verb} {np}, {view}",
+    "{view}, {ground} with {np} in its midst",
+)
+ACTING_VIEWED = (
+    "{view}, {np} {does} {setting}",
+    "{setting}, {view}, {np} {does}",
+    "{view}, {np} {is} {doing} {setting}",
+)
+STYLED = (
+    "{style} shows {np} {setting}",
+    "{style} of {np} {setting}",
+    "in this {bare_style}, {np} {verb} {setting}",
+    "{style} of {ground}, where {np} {verb}",
+    "the subject of the {bare_style} is {np} {setting}",
+    "the {bare_style} is of {np} {setting}",
+    "{style} presents {ground} and, in it, {np}",
+)
+ACTING_STYLED = (
+    "{style} depicts {np} {doing} {setting}",
+    "{style} of {np} {doing} {setting}",
+    "in this {bare_style}, {np} {does} {setting}",
+    "{style} shows {ground}, where {np} {does}",
+    "{style} in which {np} {does} {setting}",
+    "the {bare_style} shows {np} {setting}, {doing}",
+    "{style} takes in {ground}, where {np} {is} {doing}",
+)
+RELATED = ("{where2} {setting} {verb2} {np2}", "{np2} {verb2} {where2} {setting}", "{setting}, {np2} {verb2} {where2}")
 INVENTORIES = (
     "{list} share {ground}",
     "{list} are brought together {setting}",
     "{setting}, {list} make up the scene",
     "{list} are arranged {setting}",
     "{setting} one finds {list}",
-    "{setting}, one sees {list}",
-)
-ATTENTION = (
-    "the first thing to notice {setting} is {np}",
-    "{setting}, {np} {draws} the eye",
-    "{np} {is} the center of attention {setting}",
-    "the main subject is {np} {setting}",
-)
-HERE = ("here, {np} {does}", "in the middle of it all, {np} {does}", "{np} {does} there", "amid all this, {np} {does}")
-SCENE_WHERE = (
-    "the scene is set {setting}, where {np} {does}",
-    "everything takes place {setting}, where {np} {does}",
-    "the view opens on {ground}, where {np} {does}",
-)
-WITH_LIST = (
-    "{ground}, with {list}",
-    "{list} {setting}",
+    "{ground}, and in it {list}",
     "{setting}: {list}",
-    "{ground}, and in the midst of it {list}",
+    "{ground} holds {list}",
 )
-LIGHT_OVER = ("falls over", "spreads over", "settles over", "falls across")
-STYLE_SHOWS = ("{style} shows {np} {doing} {setting}", "{style} depicts {np} {doing} {setting}")
 
 
 def open_draft(draft: Draft) -> None:
     """Say one of the openings that the specification allows."""
-    spec = draft.spec
-    openings: list[Callable[[Draft], None]] = []
-    openings += [plain, plain, plain, plain, setting_first, setting_first, setting_first, inverted]
-    openings += [attention, detail_first, detail_first, there_is, scene_where, scene_where, with_list, with_list]
-    if _relation_to_main(draft) is not None:
-        openings += [by_relation] * 3
-    if spec.light is not None:
-        openings += [light_first, light_first, in_light, in_light]
-    if spec.view is not None:
-        openings += [view_first] * 5
-    if spec.style is not None:
-        openings += [style_shows, style_shows, style_where, style_where, in_style, style_of]
-        if spec.category == "art and illustration":
-            openings = [style_shows, style_where, in_style, style_of, plain, setting_first]
-    if len(spec.entities) > 2:
-        openings += [inventory, inventory]
-    draft.rng.choice(openings)(draft)
+    spec, rng = draft.spec, draft.rng
+    weights = {"plain": 5.0, "detailed": 3.0, "lit": 5.0 if spec.light else 0, "viewed": 5.0 if spec.view else 0}
+    weights["styled"] = (8.0 if spec.category == "art and illustration" else 5.0) if spec.style else 0
+    weights["related"] = 1.5 if _relation_to_main(draft) else 0
+    weights["inventory"] = 1.5 if len(_members(draft)) > 2 else 0
+    kind = rng.choices(list(weights), list(weights.values()))[0]
+    if kind == "inventory":
+        _inventory(draft)
+    elif kind == "related":
+        _by_relation(draft)
+    else:
+        tables = {
+            "plain": (STANDING, ACTING),
+            "detailed": (DETAILED, ACTING_DETAILED),
+            "lit": (LIT, ACTING_LIT),
+            "viewed": (VIEWED, ACTING_VIEWED),
+            "styled": (STYLED, ACTING_STYLED),
+        }
+        standing, acting = (possible(draft, table, 0) for table in tables[kind])
+        if acting and rng.random() < 0.85:
+            standing = acting
+        if not standing:
+            standing = possible(draft, (*STANDING, *ACTING), 0)
+        plan = draft.choose(standing)
+        # Some plans are of two sentences.
+        for sentence, part in zip(render(draft, plan, 0).split(". "), plan.split(". "), strict=True):
+            draft.say(sentence, part, topic=0)
     draft.may_extend = draft.last is not None
 
 
-def does(draft: Draft) -> str:
-    """What the main thing does there, or how it stands there."""
-    entity = draft.entity(0)
-    if entity.action is not None and draft.rng.random() < 0.85:
-        draft.told[0].add("action")
-        return draft.verb(0, entity.action)
-    return draft.verb(0, entity.posture or "be there")
-
-
-def doing(draft: Draft) -> str:
-    """The same as a participle."""
-    entity = draft.entity(0)
-    if entity.action is not None and draft.rng.random() < 0.85:
-        draft.told[0].add("action")
-        return draft.doing(0, entity.action)
-    return draft.doing(0, entity.posture or "be there")
-
-
-def ground(draft: Draft) -> str:
-    """The setting without its preposition: "a small kitchen"."""
-    return draft.spec.setting.partition(" ")[2]
-
-
-def plain(draft: Draft) -> None:
-    """ "A shaggy dog sleeps in a small kitchen"."""
-    draft.say(f"{draft.noun_phrase(0)} {does(draft)} {draft.spec.setting}", topic=0)
-
-
-def setting_first(draft: Draft) -> None:
-    """ "In a small kitchen, a shaggy dog sleeps"."""
-    if draft.entity(0).action is None:
-        inverted(draft)
-        return
-    phrase = draft.noun_phrase(0)
-    draft.told[0].add("action")
-    draft.say(f"{draft.spec.setting}, {phrase} {draft.verb(0, str(draft.entity(0).action))}", topic=0)
-
-
-def inverted(draft: Draft) -> None:
-    """ "In a small kitchen lies a shaggy dog"; what it does comes later."""
-    posture = str(draft.entity(0).posture)
-    if posture.startswith("be "):
-        draft.say(f"{draft.spec.setting}, {draft.noun_phrase(0)} {draft.verb(0, posture)}", topic=0)
-    else:
-        draft.say(f"{draft.spec.setting} {draft.verb(0, posture)} {draft.noun_phrase(0)}", topic=0)
-
-
-def there_is(draft: Draft) -> None:
-    """ "In a small kitchen, there is a shaggy dog sleeping"."""
-    draft.say(f"{draft.spec.setting}, there {draft.is_(0)} {draft.noun_phrase(0)}", topic=0)
-
-
-def attention(draft: Draft) -> None:
-    """ "The first thing to notice in a small kitchen is a shaggy dog"."""
-    keys = {"setting": draft.spec.setting, "is": draft.is_(0), "draws": draft.verb(0, "draw"), "np": ""}
-    pattern = draft.choose(ATTENTION)
-    draft.say(pattern.format(**keys | {"np": draft.noun_phrase(0)}), topic=0)
-
-
-def detail_first(draft: Draft) -> None:
-    """ "In a small kitchen, steam fogs the window. Here, a shaggy dog sleeps"."""
-    if not draft.details:
-        setting_first(draft)
-        return
-    draft.say(f"{draft.spec.setting}, {draft.details.pop(0)}")
-    pattern = draft.choose(HERE)
-    phrase = draft.noun_phrase(0)
-    draft.say(pattern.format(np=phrase, does=does(draft)), topic=0)
-
-
-def light_first(draft: Draft) -> None:
-    """ "Soft morning light falls over a small kitchen, where a shaggy dog sleeps"."""
-    draft.light_said = True
-    falls = draft.choose(LIGHT_OVER)
-    phrase = draft.noun_phrase(0)
-    draft.say(f"{draft.spec.light} {falls} {ground(draft)}, where {phrase} {does(draft)}", topic=0)
-
-
-def in_light(draft: Draft) -> None:
-    """ "In soft morning light, a shaggy dog sleeps in a small kitchen"."""
-    draft.light_said = True
-    preposition = draft.rng.choice(("in", "under"))
-    phrase = draft.noun_phrase(0)
-    draft.say(f"{preposition} {draft.spec.light}, {phrase} {does(draft)} {draft.spec.setting}", topic=0)
-
-
-def view_first(draft: Draft) -> None:
-    """ "Seen from above, a shaggy dog sleeps in a small kitchen"."""
-    draft.view_said = True
-    phrase = draft.noun_phrase(0)
-    draft.say(f"{draft.spec.view}, {phrase} {does(draft)} {draft.spec.setting}", topic=0)
-
-
-def style_shows(draft: Draft) -> None:
-    """ "An oil painting shows a shaggy dog sleeping in a small kitchen"."""
-    draft.style_said = True
-    phrase = draft.noun_phrase(0)
-    pattern = draft.choose(STYLE_SHOWS)
-    style = str(draft.spec.style)
-    draft.say(pattern.format(style=style, np=phrase, doing=doing(draft), setting=draft.spec.setting), topic=0)
-
-
-def style_where(draft: Draft) -> None:
-    """ "An oil painting of a small kitchen, where a shaggy dog sleeps"."""
-    draft.style_said = True
-    phrase = draft.noun_phrase(0)
-    shows = draft.rng.choice(("of", "shows"))
-    draft.say(f"{draft.spec.style} {shows} {ground(draft)}, where {phrase} {does(draft)}", topic=0)
-
-
-def in_style(draft: Draft) -> None:
-    """ "In this oil painting, a shaggy dog sleeps in a small kitchen"."""
-    draft.style_said = True
-    style = str(draft.spec.style).partition(" ")[2]
-    phrase = draft.noun_phrase(0)
-    draft.say(f"in this {style}, {phrase} {does(draft)} {draft.spec.setting}", topic=0)
-
-
-def style_of(draft: Draft) -> None:
-    """ "An oil painting of a shaggy dog sleeping in a small kitchen"."""
-    draft.style_said = True
-    phrase = draft.noun_phrase(0)
-    draft.say(f"{draft.spec.style} of {phrase} {doing(draft)} {draft.spec.setting}", topic=0)
-
-
-def scene_where(draft: Draft) -> None:
-    """ "The scene is set in a small kitchen, where a shaggy dog sleeps"."""
-    pattern = draft.choose(SCENE_WHERE)
-    phrase = draft.noun_phrase(0)
-    keys = {"np": phrase, "does": does(draft), "ground": ground(draft), "setting": draft.spec.setting}
-    draft.say(pattern.format(**keys), topic=0)
-
-
-def with_list(draft: Draft) -> None:
-    """ "A small kitchen with tiled walls, and in it a shaggy dog and a blue vase"; how they stand comes later."""
-    members = _members(draft)[: draft.rng.choice((2, 2, 3))]
-    phrases = [draft.noun_phrase(i) for i in members]
-    pattern = draft.choose(WITH_LIST)
-    keys = {"list": enumeration(phrases), "ground": ground(draft), "setting": draft.spec.setting}
-    draft.say(pattern.format(**keys), topic=members[0] if len(members) == 1 else None)
-
-
-def by_relation(draft: Draft) -> None:
+def _by_relation(draft: Draft) -> None:
     """ "Behind a shaggy dog in a small kitchen stands a blue vase"."""
     relation = _relation_to_main(draft)
     if relation is None:
-        plain(draft)
-        return
+        raise LookupError("nothing stands by the main thing")
     draft.said.add(relation)
-    where = draft.rng.choice(rel.SPATIAL[relation.name]).format(ref=draft.noun_phrase(0))
-    other = relation.subject
-    phrase = draft.noun_phrase(other)
-    verb = draft.verb(other, str(draft.entity(other).posture))
-    if verb.startswith(("is ", "are ")):
-        draft.say(f"{where} {draft.spec.setting}, {phrase} {verb}", topic=other)
-    else:
-        draft.say(f"{where} {draft.spec.setting} {verb} {phrase}", topic=other)
+    main = draft.rng.choice(rel.SPATIAL[relation.name]).format(ref=noun_phrase(draft, 0))
+    plan = draft.choose(RELATED)
+    sentence = render(draft, plan.replace("{where2}", "\x00").replace("2", ""), relation.subject)
+    draft.say(sentence.replace("\x00", main), plan, topic=relation.subject)
 
 
 def _relation_to_main(draft: Draft) -> Relation | None:
     """A relation by which another thing can be brought in together with the main one."""
     for relation in draft.spec.relations:
-        if relation.object == 0 and relation.name in rel.SPATIAL:
+        if relation.object == 0 and relation.name in rel.SPATIAL and draft.entity(relation.subject).place is None:
             return relation
     return None
 
 
 def _members(draft: Draft) -> list[int]:
-    owned = {r.object for r in draft.spec.relations if r.name in (rel.WEARING, rel.HOLDING)}
+    owned = {r.object for r in draft.spec.relations if r.name in OWNED}
     return [i for i in range(len(draft.spec.entities)) if i not in owned]
 
 
-def inventory(draft: Draft) -> None:
+def _inventory(draft: Draft) -> None:
     """ "A shaggy dog, a blue vase and two chairs share a small kitchen"; how they stand comes later."""
-    members = _members(draft)[:4]
-    if len(members) < 3:
-        plain(draft)
-        return
-    phrases = [draft.noun_phrase(i) for i in members]
-    pattern = draft.choose(INVENTORIES)
-    draft.say(pattern.format(list=enumeration(phrases), ground=ground(draft), setting=draft.spec.setting))
+    members = _members(draft)[: draft.rng.choice((2, 3, 3, 4))]
+    listed = enumeration([noun_phrase(draft, i, plain=True) for i in members])
+    plan = draft.choose(INVENTORIES)
+    sentence = render(draft, plan.replace("{list}", "\x00"), 0).replace("\x00", listed)
+    draft.say(sentence, plan)

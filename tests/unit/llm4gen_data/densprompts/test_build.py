@@ -5,9 +5,10 @@ from collections import Counter
 
 import pytest
 
-from llm4gen_data.densprompts.build import MAX_SIMILARITY, DensePrompt, build, dense_prompts
+from llm4gen_data.densprompts.build import DensePrompt, build, dense_prompts
 from llm4gen_data.densprompts.check import check
-from llm4gen_data.densprompts.neighbors import Neighbors, normalized, shingles
+from llm4gen_data.densprompts.decontaminate import PublicSet
+from llm4gen_data.densprompts.neighbors import MAX_SIMILARITY, Neighbors, normalized, shingles
 from llm4gen_data.densprompts.spec import LENGTHS, spec_from_json
 from llm4gen_data.densprompts.taxonomy import quotas
 
@@ -16,7 +17,7 @@ N = 300
 
 @pytest.fixture(scope="module")
 def made() -> list[DensePrompt]:
-    return list(build(N, 1, Counter()))
+    return list(build(quotas(N), 1, Counter()))
 
 
 def test_exactly_n_distinct_prompts_in_their_quotas(made: list[DensePrompt]) -> None:
@@ -47,10 +48,24 @@ def test_the_same_seed_gives_the_same_prompts(made: list[DensePrompt]) -> None:
     assert not other & {dense.prompt.prompt for dense in made}
 
 
+def test_processes_and_order_of_work_change_nothing(made: list[DensePrompt]) -> None:
+    assert list(build(quotas(N), 1, Counter(), processes=2)) == made
+
+
+def test_a_prompt_near_a_public_one_is_drawn_again(made: list[DensePrompt]) -> None:
+    public = PublicSet("theirs", "0", (made[7].prompt.prompt,))
+    rejects: Counter[str] = Counter()
+    again = list(build(quotas(N), 1, rejects, public=(public,)))
+    assert rejects["near a public prompt"] == 1
+    assert [a == b for a, b in zip(again, made, strict=True)].count(False) >= 1
+    assert again[7].prompt.prompt != made[7].prompt.prompt
+    assert again[7].prompt.category == made[7].prompt.category
+
+
 def test_no_two_prompts_are_near_duplicates(made: list[DensePrompt]) -> None:
     sets = [shingles(dense.prompt.prompt) for dense in made]
     nearest = max(len(a & b) / len(a | b) for i, a in enumerate(sets) for b in sets[:i])
-    assert nearest == max(dense.similarity for dense in made) <= MAX_SIMILARITY
+    assert nearest == max(dense.similarity for dense in made) < MAX_SIMILARITY
 
 
 def test_neighbors_measure_jaccard_exactly() -> None:

@@ -9,7 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llm4gen_data.densprompts.build import fit
-from llm4gen_data.densprompts.check import check, check_language
+from llm4gen_data.densprompts.check import check
+from llm4gen_data.densprompts.language import check_language
 from llm4gen_data.densprompts.sample import sample_spec, target_words
 from llm4gen_data.densprompts.spec import Entity, Relation, Spec
 from llm4gen_data.densprompts.taxonomy import QUOTAS, skills_of
@@ -116,9 +117,9 @@ def test_any_seed_gives_texts_that_pass(seed: int, slot: tuple[str, str]) -> Non
             break
     assume(written is not None)
     assert written is not None
-    spec, text = written
-    assert check(text, spec) == []
-    assert 40 <= len(text.split()) <= 140
+    spec, fitting = written
+    assert check(fitting.text, spec) == []
+    assert 40 <= len(fitting.text.split()) <= 140
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,5 +1,7 @@
 """English forms."""
 
+import re
+
 import pytest
 
 from llm4gen_data.densprompts.inflect import (
@@ -65,9 +67,9 @@ def test_several_animals_have_a_tail_each() -> None:
 
 
 def test_enumeration() -> None:
-    assert [enumeration(list("abc"[:n])) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+    assert [enumeration(list("abc"[:n])) for n in (1, 2, 3)] == ["a", "a and b", "a, b, and c"]
 
 
 def test_no_plural_of_the_lexicon_is_its_singular_with_a_doubled_ending() -> None:
     for noun in lexicon().nouns:
-        assert not plural(noun).endswith(("ss", "eses", "mens")), noun
+        assert plural(noun) == noun or not re.search(r"(?:ss|geeses|(?:wo|[^aeiou])mens)$", plural(noun)), noun

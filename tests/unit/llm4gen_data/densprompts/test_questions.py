@@ -5,7 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm4gen_data.densprompts.questions import KINDS, questions
+from llm4gen_data.densprompts.questions import KINDS, SKILLS, questions
 from llm4gen_data.densprompts.sample import sample_spec
 from llm4gen_data.densprompts.spec import ATTRIBUTES
 from llm4gen_data.densprompts.taxonomy import QUOTAS, skills_of
@@ -38,6 +38,10 @@ def test_questions_of_a_spec() -> None:
     ]
     assert asked["Is the vase to the left of the dog?"].parent_ids == ("q02", "q01")
     assert asked["Is the dog looking at the vase?"].kind == "action"
+    skills = {q.skill for q in asked.values()}
+    assert skills == {"existence", "texture", "color", "action", "count", "size", "spatial", "scene"}
+    assert asked["Is the dog shaggy?"].skill == asked["Is the vase made of glass?"].skill == "texture"
+    assert asked["Are the candles on the windowsill?"].skill == "spatial"
     assert asked["Is the vase made of glass?"].fact == "attribute - material (vase, glass)"
     assert asked["Are there exactly three candles?"].fact == "count (candles, ==3)"
 
@@ -50,6 +54,7 @@ def test_parents_come_first_and_every_fact_is_asked(seed: int, slot: tuple[str, 
     seen: set[str] = set()
     for question in asked:
         assert question.kind in KINDS
+        assert question.skill in SKILLS
         assert question.answer == "yes"
         assert question.question.endswith("?")
         assert set(question.parent_ids) <= seen
