@@ -28,12 +28,13 @@ N_EXAMPLES = 3
 @click.option("--n", type=click.IntRange(min=1), default=400, help="How many images.")
 @click.option("--train-steps", type=click.IntRange(min=1), default=150, help="Length of the CAM training.")
 @click.option("--n-prompts", type=click.IntRange(min=5), default=60, help="How many prompts are drawn and scored.")
+@click.option("--n-dense", type=click.IntRange(min=12), default=7000, help="How many dense prompts are written.")
 @click.option("--port", type=click.IntRange(1024, 65535), help="Port of the web server.  [default: a free one]")
-def demo(out: Path, n: int, train_steps: int, n_prompts: int, port: int | None) -> None:
+def demo(out: Path, n: int, train_steps: int, n_prompts: int, n_dense: int, port: int | None) -> None:
     """Images -> refined captions -> CAM training -> pictures -> scores -> report, in a few minutes on a CPU."""
     began = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    make_data(out, n, port)
+    make_data(out, n, n_dense, port)
     show_examples(out / "scenes", out / "refined")
     make_pictures(out, train_steps, n_prompts)
     click.echo(f"\nDone in {time.monotonic() - began:.0f} s. Look at:")
@@ -41,14 +42,14 @@ def demo(out: Path, n: int, train_steps: int, n_prompts: int, port: int | None) 
         (out / "scores" / "report.html", "scores with intervals, every picture with the reason of its score"),
         (out / "pictures" / "grid.png", "the same prompts and the same noise, a column a model"),
         (out / "cam" / "report.html", "how the CAM learned"),
-        (out / "densprompts" / "prompts.txt", "7,000 dense prompts"),
+        (out / "densprompts" / "prompts.txt", f"{n_dense:,} dense prompts"),
         (out / "refined" / "README.md", f"the data set: datasets.load_dataset({str(out / 'refined')!r})"),
     ):
         click.echo(f"  {path!s:38} {what}")
     click.echo("Your own images next:\n  $ llm4gen-data recaption FOLDER --model MODEL --out refined --dry-run")
 
 
-def make_data(out: Path, n: int, port: int | None) -> None:
+def make_data(out: Path, n: int, n_dense: int, port: int | None) -> None:
     """Draw, serve, download, caption, check; and write the dense prompts."""
     scenes, downloaded, refined = out / "scenes", out / "downloaded", out / "refined"
     port = chosen_port(out, port)
@@ -76,8 +77,8 @@ def make_data(out: Path, n: int, port: int | None) -> None:
         *(DATA, "stats", refined, "--scenes", scenes / "scenes.parquet"),
     )
     stage(
-        numbered(6, "Write 7,000 dense prompts, each with its specification and questions"),
-        *(DATA, "build-densprompts", "--out", out / "densprompts"),
+        numbered(6, f"Write {n_dense:,} dense prompts, each with its specification and questions"),
+        *(DATA, "build-densprompts", "--n", n_dense, "--out", out / "densprompts"),
     )
 
 

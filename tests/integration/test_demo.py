@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from tests.commands import BIN, assert_one_line, heed_ctrl_c, run
 
 ROOT = Path(__file__).parents[2]
-N, N_PROMPTS = 60, 10
-OPTIONS = ("--n", str(N), "--train-steps", "30", "--n-prompts", str(N_PROMPTS))
+N, N_PROMPTS, N_DENSE = 60, 10, 1000
+OPTIONS = ("--n", str(N), "--train-steps", "30", "--n-prompts", str(N_PROMPTS), "--n-dense", str(N_DENSE))
 
 
 def start_demo(out: Path) -> "subprocess.Popen[str]":
@@ -84,7 +84,7 @@ def test_the_demo_goes_on_after_ctrl_c_in_every_stage(tmp_path: Path) -> None:
     images = pq.read_table(out / "pictures" / "images.parquet").to_pylist()
     assert {image["model"] for image in images} == {"mini", "cam-mini", "cam"}
     assert len(images) == 3 * N_PROMPTS
-    assert len(pq.read_table(out / "densprompts" / "prompts.parquet")) == 7000
+    assert len(pq.read_table(out / "densprompts" / "prompts.parquet")) == N_DENSE
     results = json.loads((out / "scores" / "results.json").read_text())
     assert results["comparisons"]
     for path in ("scores/report.html", "dense-scores/report.html", "pictures/grid.png", "cam/report.html"):

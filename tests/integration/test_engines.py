@@ -15,7 +15,7 @@ from tests.commands import BIN, run, start
 from tests.kills import kill_at_a_random_moment
 
 N_SCENES = 32
-N_KILLS = 3
+N_KILLS = 1  # each costs the engine a minute; tests.performance.chaos kills more often
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_vllm_and_transformers_write_the_same_captions(scenes: Path, vllm_run: P
     assert len(set(ours)) > N_SCENES // 2
 
 
-def test_vllm_killed_three_times_loses_nothing(scenes: Path, vllm_run: Path) -> None:
+def test_vllm_killed_loses_nothing(scenes: Path, vllm_run: Path) -> None:
     import random
 
     out, moment = scenes.parent / "killed", random.Random(1)
