@@ -14,6 +14,8 @@ LEVELS = ("floor", "surface", "water")
 FAR_PLACES = ["in the background", "in the distance", "on the horizon"]
 OPEN_AIR = ("outdoor", "magic", "space")
 ALIVE = ("person", "animal")
+# Of these the larger one is also the taller one.
+TALL_KINDS = ("plant", "building")
 
 
 def anchor(sketch: Sketch, noun: Noun) -> bool:
@@ -187,12 +189,22 @@ def add_comparison(sketch: Sketch) -> None:
         sketch.change(j, color=color)
         sketch.relations.append(Relation(i, "same color as", j))
         return
-    if sketch.nouns[i].group != sketch.nouns[j].group:
-        return
-    person = sketch.nouns[i].kind == "person"
-    names = [] if person else ["larger than", "smaller than"]
-    if person or {sketch.entities[i].posture, sketch.entities[j].posture} <= {"stand", "rise", "grow"}:
+    names = _size_comparisons(sketch, i, j)
+    if names:
+        sketch.change(i, size=None)
+        sketch.change(j, size=None)
+        sketch.relations.append(Relation(i, rng.choice(names), j))
+
+
+def _size_comparisons(sketch: Sketch, i: int, j: int) -> list[str]:
+    """How two things may compare by size: as they are in the world, either way where they are alike."""
+    a, b = sketch.nouns[i], sketch.nouns[j]
+    ranks = sketch.lexicon.size_ranks
+    if a.group != b.group or a.name not in ranks or b.name not in ranks:
+        return []
+    difference = ranks[a.name] - ranks[b.name]
+    names = [] if a.kind == "person" else ["larger than"] * (difference >= 0) + ["smaller than"] * (difference <= 0)
+    upright = {sketch.entities[i].posture, sketch.entities[j].posture} <= {"stand", "rise", "grow"}
+    if difference >= 0 and (a.kind == "person" or (upright and a.kind in TALL_KINDS)):
         names.append("taller than")
-    sketch.change(i, size=None)
-    sketch.change(j, size=None)
-    sketch.relations.append(Relation(i, rng.choice(names), j))
+    return names

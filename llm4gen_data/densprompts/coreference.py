@@ -9,22 +9,22 @@ from llm4gen_data.densprompts.sketch import content_words
 from llm4gen_data.densprompts.spec import Entity, Spec
 from llm4gen_data.densprompts.vocabulary import Noun, lexicon
 
-# By words of the group's name, the first that fits.
+# By what the group's name ends with, the first that fits.
 _BY_GROUP = {
     "children": ("child",),
     "magic folk": (),
     "clothing": (),
-    "bird": ("bird", "animal"),
+    "birds": ("bird", "animal"),
     "poultry": ("bird", "animal"),
-    "insect": ("insect", "animal"),
-    "tree": ("tree",),
-    "boat": ("vessel",),
+    "insects": ("animal", "creature"),  # snails and spiders are among them
+    "trees": ("tree",),
+    "boats": ("vessel",),
     "aircraft": ("aircraft",),
     "spacecraft": ("spacecraft",),
-    "building": ("building",),
-    "flower": ("plant",),
-    "toy": ("toy",),
-    "sculpture": ("sculpture", "artwork"),
+    "buildings": ("building",),
+    "flowers": ("plant",),
+    "toys": ("toy",),
+    "sculptures": ("sculpture", "artwork"),
 }
 _BY_KIND = {"animal": ("animal", "creature"), "plant": ("plant",), "building": ("building",), "vehicle": ("vehicle",)}
 _BY_PRONOUN = {"she": ("woman",), "he": ("man",)}
@@ -56,4 +56,4 @@ def _classes(entity: Entity, noun: Noun) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def _of_group(group: str) -> tuple[str, ...] | None:
-    return next((names for word, names in _BY_GROUP.items() if word in group), None)
+    return next((names for end, names in _BY_GROUP.items() if group.endswith(end)), None)

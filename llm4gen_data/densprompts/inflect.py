@@ -17,7 +17,7 @@ _VOWEL_SOUND = re.compile(r"[ai]|e(?!u)|o(?!ne\b)|u(?!ni|se|su|ku|til)|hour|hone
 # Of several animals each has its own: "wag its tail" becomes "wag their tails".
 _BODY_PART = re.compile(
     r"\btheir ((?:own |front )?)(tail|head|mouth|face|trunk|neck|nose|mane|back|belly|horn|chin|chest|tongue|ear|eye"
-    r"|beak|finger|brow|hat|sleeve)\b"
+    r"|beak|finger|brow|hat|sleeve|side)\b"
 )
 
 

@@ -70,9 +70,10 @@ def _entity(sketch: Sketch, noun: Noun) -> Entity:
     actions = [action for action in noun.actions if count == 1 or not re.search(r"\b(?:an?|one)\b", action)]
     actions = [action for action in actions if all(action != entity.action for entity in sketch.entities)]
     action = rng.choice(actions) if actions and rng.random() < 0.7 else None
-    # No "scratched stand with a scratched surface".
-    taken = sketch.taken_words | content_words(" ".join(attributes.values()))
-    parts = [part for part in noun.parts if count == 1 and not content_words(part) & taken]
+    # No "scratched stand with a scratched surface", and no "folded wings" of what spreads them.
+    said = content_words(" ".join([*attributes.values(), action or ""]))
+    parts = [part for part in noun.parts if count == 1 and not content_words(part) & sketch.taken_words]
+    parts = [part for part in parts if not _repeats(part, said)]
     parts = [part for part in parts if all(part != entity.part for entity in sketch.entities)]
     part = rng.choice(parts) if parts and noun.kind != "sign" and rng.random() < PART_SHARE else None
     return Entity(
@@ -84,6 +85,11 @@ def _entity(sketch: Sketch, noun: Noun) -> Entity:
         part=part,
         **attributes,
     )
+
+
+def _repeats(part: str, said: frozenset[str]) -> bool:
+    """Whether a part says again what has been said: "branching antlers" of an antlered elk."""
+    return any(a.startswith(b) or b.startswith(a) for a in content_words(part) for b in said)
 
 
 def _attributes(sketch: Sketch, noun: Noun) -> dict[str, Any]:

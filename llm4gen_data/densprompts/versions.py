@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # Version -> sha256 of its `prompts.jsonl`, the canonical form.
 VERSIONS = {
-    "DensePrompts v1": "f99e2fb118472b2c45e14672ca4b9f5aa1885c6a1ef35d58e40ba69f398d0ff2",
+    "DensePrompts v1": "0e879055ad998376d349d59924b8a7fb48977bf7793885cc4570397f9d8002e3",
 }
 CURRENT = "DensePrompts v1"
 

@@ -54,7 +54,7 @@ SETTING_FILES = (
     "settings_country",
     "settings_wonder",
 )
-OTHER_FILES = ("words", "styles", "refused")
+OTHER_FILES = ("words", "styles", "sizes", "refused")
 KINDS = frozenset(["person", "animal", "plant", "food", "object", "sign", "building", "vehicle", "landform", "sky"])
 PLACES = frozenset(["floor", "surface", "wall", "water", "sky", "far", "perch", "worn"])
 _FOLDER: Traversable = files("llm4gen_data.densprompts") / "lexicon"
@@ -113,11 +113,15 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """Everything the grammar knows; `groups` and `nouns` hold the same nouns, by group and by name."""
+    """Everything the grammar knows; `groups` and `nouns` hold the same nouns, by group and by name.
+
+    `size_ranks`: by name, how large a thing is among those of its group; things without a rank are not compared.
+    """
 
     nouns: Mapping[str, Noun]
     groups: Mapping[str, tuple[Noun, ...]]
     settings: tuple[Setting, ...]
+    size_ranks: Mapping[str, int]
     materials: Mapping[str, str]
     plain_materials: frozenset[str]
     lights: Mapping[str, tuple[str, ...]]
@@ -164,6 +168,7 @@ def read_lexicon(folder: Traversable) -> Lexicon:
         nouns=nouns,
         groups=groups,
         settings=tuple(settings.values()),
+        size_ranks=_size_ranks(_read(folder, "sizes"), groups),
         materials=words["materials"],
         plain_materials=frozenset(words["plain_materials"]),
         lights=_tuples(styles["lights"]),
@@ -175,6 +180,22 @@ def read_lexicon(folder: Traversable) -> Lexicon:
         plurals=words["plurals"],
         participles=words["participles"],
     )
+
+
+def _size_ranks(table: dict[str, Any], groups: Mapping[str, tuple[Noun, ...]]) -> dict[str, int]:
+    """Noun -> rank in its group; the things of a group that are alike all have rank 0."""
+    rows = {group: [[noun.name for noun in groups.get(group, ())]] for group in table["alike"]} | table["ranked"]
+    ranks: dict[str, int] = {}
+    for group, classes in rows.items():
+        if group not in groups:
+            raise UserError(f"lexicon sizes.yaml: there is no group {group!r}")
+        for rank, names in enumerate(classes):
+            for name in names:
+                if name not in {noun.name for noun in groups[group]} or name in ranks:
+                    why = "stands there twice" if name in ranks else "is not in that group"
+                    raise UserError(f"lexicon sizes.yaml: {name!r} of {group!r} {why}")
+                ranks[name] = rank
+    return ranks
 
 
 def lexicon_sha256() -> str:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import time
@@ -33,13 +32,8 @@ def run_on_one_core(*options: object, **environment: str) -> subprocess.Complete
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build with defaults, as it is published."""
     out = tmp_path_factory.mktemp("densprompts") / "out"
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     result = run_on_one_core("--out", out)
     assert result.returncode == 0, result.stderr
-    # Processor time: the clock on the wall also measures who else is at work. On two cores it is half of it.
-    used_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    print(f"\n{used_s:.0f} s of processor time")
-    assert used_s < 2 * 60
     assert result.stdout.startswith(f"{out}: 7,000 prompts")
     return out
 

@@ -17,8 +17,8 @@ STANDING: Plans = (
     "{where}, there {is} {np}",
     "{where} there {is} {np}",
     "{np} can be seen {where}",
-    "{np} {is} visible {where}",
-    "{where}, the eye falls on {np}",
+    "there {is} also {np} {where}",
+    "{where} one sees {np}",
 )
 # Not for what is alive.
 LIFELESS: Plans = (
@@ -26,8 +26,6 @@ LIFELESS: Plans = (
     "{np} {v:have} {poss} place {where}",
     "{where} one finds {np}",
 )
-# For what stands by a thing that is known.
-ANCHORED: Plans = ("{ref2} {v2:have} {np} {there}",)
 # For what people put somewhere.
 PLACED: Plans = (
     "{np} {v:have} been placed {where}",
@@ -50,15 +48,15 @@ ACTING: Plans = (
     "{np}, {doing}, {verb} {where}",
     "{where} one sees {np} {doing}",
     "{doing} {where} {is} {np}",
-    "{np} {that} {does} can be seen {where}",
-    "{where}, {np} {is} busy {doing}",
+    "{where} {is} {np} {that} {does}",
+    "{where} there {is} {np}, {doing}",
 )
 WITH_DETAIL = (
     "{detail}, and {where} {verb} {np}",
     "{detail}, and {np} {verb} {where}",
     "{np} {verb} {where}, and {detail}",
     "{where} {verb} {np}, and {detail}",
-    "{where} {verb} {np}; {detail}",
+    "{where} {verb} {np} while {detail}",
     "{detail}; {where} {is} {np}",
     "while {detail}, {np} {verb} {where}",
     "{detail}, while {where} {verb} {np}",
@@ -71,7 +69,7 @@ ACTING_WITH_DETAIL = (
     "{detail}, and {where}, {np} {does}",
     "while {detail}, {np} {does} {where}",
     "{np} {does} {where} while {detail}",
-    "{where}, {np} {is} {doing}; {detail}",
+    "{where}, {np} {is} {doing} while {detail}",
     "{detail} as {np} {does} {where}",
     "{np} {is} {doing} {where}, and {detail}",
     "{detail}; {where} {verb} {np}, {doing}",
@@ -90,11 +88,10 @@ PAIRS = (
     "while {np} {verb} {where}, {np2} {verb2} {where2}",
     "{np} {verb} {where}; {where2} {verb2} {np2}",
     "{where} one sees {np}, and {where2}, {np2}",
-    "{np} can be seen {where}, and {np2} {where2}",
+    "{where} there {is} {np}, and {where2}, {np2}",
     "{where} {verb} {np} and, {where2}, {np2}",
     "{np} {verb} {where}, {np2} {where2}",
-    "{np} {where} and {np2} {where2} can be seen",
-    "{where} {verb} {np}, and {np2} can be made out {where2}",
+    "{np} {is} {where}, {np2} {where2}",
     "{where}, {np} {does}, and {np2} {verb2} {where2}",
     "{np} {does} {where}, while {where2} {verb2} {np2}",
     "{np} {is} {doing} {where}, and {where2} there {is2} {np2}",
@@ -109,7 +106,6 @@ TRAILING = (
     "; {where} {verb} {np}",
     ", and {where} {verb} {np}",
     ", {np} {where}",
-    "; {np} can be seen {where}",
 )
 KNOWN = (
     "{ref} {verb} {where}",
@@ -150,8 +146,6 @@ def bring_in(draft: Draft, i: int) -> None:
         plans = STANDING
         if draft.lexeme(i).kind in ("object", "food"):
             plans += LIFELESS
-            if relation is not None and relation.name != "under" and not draft.is_living(relation.object):
-                plans += ANCHORED
         if _is_portable(draft, i):
             plans += PLACED
         tell(draft, _standing(draft, i, plans), i, relation.object if relation else None, topic=i)

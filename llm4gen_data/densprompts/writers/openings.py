@@ -13,7 +13,7 @@ from llm4gen_data.densprompts.writers.plans import possible, render
 STANDING = (
     *("{np} {verb} {setting}",) * 4,
     *("{setting} {verb} {np}",) * 4,
-    *("{np} {setting}",) * 2,
+    "{np} {setting}",
     "{setting}, there {is} {np}",
     "{setting} there {is} {np}",
     "{setting} one finds {np}",
@@ -22,7 +22,7 @@ STANDING = (
     "{np} {is} the center of attention {setting}",
     "the main subject is {np} {setting}",
     "the scene is set {setting}, where {np} {verb}",
-    "{ground}, with {np} as the main subject",
+    "{ground} has {np} as its main subject",
     "{ground} is the setting for {np}",
     "everything here revolves around {np} {setting}",
     "{setting}, the first thing one sees is {np}",
@@ -38,10 +38,10 @@ ACTING = (
     "the view opens on {ground}, where {np} {is} {doing}",
     "everything takes place {setting}, where {np} {does}",
     "{setting}, there {is} {np} {doing}",
-    "{ground}, and in the middle of it {np}, {doing}",
+    "this is {ground}, and in the middle of it {is} {np}, {doing}",
 )
 DETAILED = (
-    "{setting}, {detail}, and {np} {verb} among it all",
+    "{setting}, {detail}, and there {is} {np}",
     "{setting}, {detail}. here {verb} {np}",
     "{setting}, {detail}. amid all this {verb} {np}",
     "{setting}, where {detail}, {verb} {np}",
@@ -54,7 +54,7 @@ ACTING_DETAILED = (
     "{setting}, where {detail}, {np} {is} {doing}",
     "{setting}, {np} {does} while {detail}",
     "{np} {does} {setting}, where {detail}",
-    "{ground}, where {detail}. {np} {does} there",
+    "this is {ground}, where {detail}. {np} {does} there",
 )
 LIT = (
     "{light} falls over {ground}, where {np} {verb}",
@@ -74,7 +74,7 @@ ACTING_LIT = (
 VIEWED = (
     "{view}, {np} {verb} {setting}",
     "{setting} {verb} {np}, {view}",
-    "{view}, {ground} with {np} in its midst",
+    "{view}, {ground} has {np} in its midst",
 )
 ACTING_VIEWED = (
     "{view}, {np} {does} {setting}",
@@ -106,8 +106,7 @@ INVENTORIES = (
     "{setting}, {list} make up the scene",
     "{list} are arranged {setting}",
     "{setting} one finds {list}",
-    "{ground}, and in it {list}",
-    "{setting}: {list}",
+    "{ground} brings together {list}",
     "{ground} holds {list}",
 )
 

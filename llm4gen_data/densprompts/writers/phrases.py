@@ -77,7 +77,14 @@ def noun_phrase(draft: Draft, i: int, plain: bool = False, last: bool = False, w
     draft.told[i] = set(attributes)
     draft.named.append(i)
     behind = "" if entity.text is not None else _made_of(draft, i, attributes, plain or worn)
-    if last and not behind and len(attributes) > 1 and "material" not in attributes[-2:] and rng.random() < 0.15:
+    if (
+        last
+        and not behind
+        and entity.text is None
+        and len(attributes) > 1
+        and "material" not in attributes[-2:]
+        and rng.random() < 0.15
+    ):
         behind = f", {adjective(draft, i, attributes[-2])} and {adjective(draft, i, attributes[-1])}"
         attributes = attributes[:-2]
     words = [adjective(draft, i, name) for name in attributes]
@@ -91,7 +98,7 @@ def noun_phrase(draft: Draft, i: int, plain: bool = False, last: bool = False, w
         return phrase
     clothes = _clothes(draft, i) if not behind.startswith(",") else ""
     hidden = clothes or behind.startswith(",") or entity.text is not None
-    if entity.part is not None and not hidden and rng.random() < 0.9:
+    if entity.part is not None and not hidden and rng.random() < 0.97:
         draft.told[i].add("part")
         return f"{phrase} with {entity.part}"
     return phrase + clothes

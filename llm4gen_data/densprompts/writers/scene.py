@@ -6,21 +6,16 @@ from llm4gen_data.densprompts.vocabulary import lexicon
 from llm4gen_data.densprompts.writers.draft import Draft, is_simple, n_words
 from llm4gen_data.densprompts.writers.plans import fields_of, possible, render, tell
 
-ONE_DETAIL = (
-    "{detail}",
-    "{detail}",
-    "a closer look shows that {detail}",
-    "on closer inspection, {detail}",
-)
-# Behind a short sentence, the last one also if it has a comma.
-TRAILING = (", while {detail}", ", and {detail}", "; {detail}")
+ONE_DETAIL = ("{detail}", "{detail}", "one notices that {detail}", "here, {detail}")
+# Behind a short sentence that says where a thing is: behind what someone looks like it would seem to follow from that.
+TRAILING = (", while {detail}", ", and {detail}")
 MAX_WORDS_BEFORE_CLAUSE = 12
 TWO_DETAILS = (
     *("{detail}, and {detail}",) * 2,
     *("{detail}, while {detail}",) * 2,
     *("{detail}; {detail}",) * 2,
     "while {detail}, {detail}",
-    "one sees that {detail} and that {detail}",
+    "one notices that {detail} and that {detail}",
 )
 THREE_DETAILS = (
     "{detail}, {detail}, and {detail}",
@@ -43,7 +38,6 @@ LIGHT_AND_DETAIL = (
     "in {light}, {detail}",
     "{detail} in {light}",
     "{light} touches the {place}; {detail}",
-    "{detail}, all of it in {light}",
 )
 PHOTOGRAPH = (
     "the scene is captured in {style}",
@@ -86,7 +80,7 @@ STYLE_AND_LIGHT = (
     "{light} sets the tone of the {bare_style}",
     "the {bare_style} is filled with {light}",
 )
-STYLE_DETAIL = ("{style_detail}", "on closer inspection, {style_detail}", "one notices that {style_detail}")
+STYLE_DETAIL = ("{style_detail}",)
 VIEW = (
     "the scene is {view}",
     "everything is {view}",
@@ -99,23 +93,20 @@ VIEW_AND_LIGHT = ("{view}, the {place} lies in {light}", "the {place} is {view} 
 
 def say_detail(draft: Draft) -> None:
     """The next details of the setting: one, two or three in a sentence."""
-    if len(draft.details) > 1 and draft.rng.random() < 0.8:
+    if len(draft.details) > 1 and draft.rng.random() < 0.97:
         _tell(draft, THREE_DETAILS if len(draft.details) > 2 and draft.rng.random() < 0.25 else TWO_DETAILS)
-    elif _can_trail(draft) and draft.rng.random() < 0.8:
-        plan = draft.choose(TRAILING if is_simple(draft.sentences[-1]) else TRAILING[-1:])
+    elif _can_trail(draft):
+        plan = draft.choose(TRAILING)
         draft.extend(render(draft, plan, 0), plan)
     else:
         _tell(draft, ONE_DETAIL)
 
 
 def _can_trail(draft: Draft) -> bool:
-    """Whether the last sentence is short, and about a thing: behind a style or a light it would seem to follow."""
-    about_thing = fields_of(draft.plans[-1]) & {"np", "ref", "subj"}
-    return (
-        bool(about_thing)
-        and ";" not in draft.sentences[-1]
-        and n_words(draft.sentences[-1]) <= MAX_WORDS_BEFORE_CLAUSE
-    )
+    """Whether the last sentence is short and says where a thing is."""
+    fields = fields_of(draft.plans[-1])
+    places = "np" in fields and not fields.isdisjoint({"where", "there", "setting"})
+    return places and is_simple(draft.sentences[-1]) and n_words(draft.sentences[-1]) <= MAX_WORDS_BEFORE_CLAUSE
 
 
 def say_light(draft: Draft) -> None:
@@ -123,9 +114,9 @@ def say_light(draft: Draft) -> None:
     if draft.spec.light is None or "light" in draft.scene_said:
         return
     draw = draft.rng.random()
-    if draw < 0.6 and draft.details:
+    if draw < 0.7 and draft.details:
         _tell(draft, LIGHT_AND_DETAIL)
-    elif not (draw < 0.85 and _tell(draft, VIEW_AND_LIGHT)):
+    elif not (draw < 0.88 and _tell(draft, VIEW_AND_LIGHT)):
         _tell(draft, (*lexicon().light_sentences, *LIGHT))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from llm4gen_data.densprompts import relations as rel
 from llm4gen_data.densprompts.spec import Relation
 from llm4gen_data.densprompts.writers.draft import Draft
@@ -16,33 +18,29 @@ MISSING: Plans = (
     "{subj} {is} {color} and made of {material}",
     "{subj} {v:have} {part}",
     "{ref} {v:have} {part}",
+    "{ref} {v:have} {part}",
     "{subj} {is} {color}, with {part}",
     "{subj} {v:have} {part} and {is} {color}",
     "{subj} {is} made of {material}, with {part}",
-    "{subj}, made of {material}, {v:have} {part}",
-    "{subj} {v:have} {part}, and {detail}",
-    "{subj} {v:have} {part}; {detail}",
+    "made of {material}, {subj} {v:have} {part}",
     "what sets {ref} apart is {part}",
     "one can see {part} on {ref}",
     "one notices {part} on {ref}",
-    "{ref} {v:show} {part}",
     "a closer look at {ref} shows {part}",
     "{subj} {does}",
     "{subj} {is} {doing}",
-    "{ref} can be seen {doing}",
+    "{ref} {does}",
     "{subj} {is} {color} and {is} {doing}",
     "{subj} {v:have} {part} and {does}",
     "{ref}, {doing}, {v:have} {part}",
     "with {part}, {ref} {is} {doing}",
 )
-# Only of what has a back and sides: "one can see floppy ears on the dog" is nothing to say of an animal.
-_OF_THINGS_ONLY = (
-    "one can see {part} on {ref}",
-    "one notices {part} on {ref}",
-    "{ref} {v:show} {part}",
-    "what sets {ref} apart is {part}",
-    "a closer look at {ref} shows {part}",
-)
+# Only of things: "one can see floppy ears on the dog" is nothing to say of an animal; and only of parts that do not
+# say themselves where they are, like "a wedge of lemon on the side".
+_OF_THINGS = ("one can see {part} on {ref}", "one notices {part} on {ref}", "what sets {ref} apart is {part}")
+_HAS_PLACE = re.compile(r"\b(?:on|under|underneath|around|at|inside|below|above|along|behind|between|over|of|to|in)\b")
+# Only of what one can hold: nobody looks closer at a tower.
+_OF_SMALL_THINGS = ("a closer look at {ref} shows {part}",)
 # What is left of two things in one sentence.
 MISSING_OF_TWO = (
     "{ref} {is} {doing}, and {ref2} {does2}",
@@ -92,7 +90,7 @@ LARGER = (
     "seen together, {ref} {is} {than} {ref2}",
     "{subj} {is} slightly {than} {ref2}",
     "{subj} {is} noticeably {than} {ref2}",
-    "one can tell that {ref} {is} {than} {ref2}",
+    "{ref} {is} plainly {than} {ref2}",
 )
 SAME_COLOR = (
     "{subj} {is} the same color as {ref2}",
@@ -116,8 +114,11 @@ def say_missing(draft: Draft, i: int) -> None:
     if not draft.acts(i) and not any(draft.missing(i, fact) for fact in FACTS):
         return
     plans = MISSING
-    if draft.lexeme(i).kind not in ("object", "food", "building", "vehicle"):
-        plans = tuple(plan for plan in plans if plan not in _OF_THINGS_ONLY)
+    noun, part = draft.lexeme(i), draft.entity(i).part or ""
+    if noun.kind not in ("object", "food", "building", "vehicle") or _HAS_PLACE.search(part):
+        plans = tuple(plan for plan in plans if plan not in _OF_THINGS)
+    if noun.kind not in ("object", "food") or noun.where != "surface":
+        plans = tuple(plan for plan in plans if plan not in _OF_SMALL_THINGS)
     # A name that the sentence before ends on would be repeated.
     plans = tuple(plan for plan in plans if draft.last != i or "{ref}" not in plan)
     while fitting := possible(draft, plans, i):

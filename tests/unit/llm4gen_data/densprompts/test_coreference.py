@@ -28,3 +28,10 @@ def test_a_person_is_called_by_what_the_pronoun_says() -> None:
 
 def test_a_name_that_the_scene_uses_is_taken() -> None:
     assert other_names(spec(FOX, setting="in a garden with animal statues"))[0] == ("creature",)
+
+
+def test_only_a_group_of_trees_holds_trees() -> None:
+    assert other_names(spec(Entity("oak tree", 1, "it")))[0] == ()
+    assert other_names(spec(Entity("elm", 1, "it")))[0] == ("tree",)
+    assert other_names(spec(Entity("commuter", 1, "he"), KETTLE))[0] == ("man",)  # of the street people
+    assert other_names(spec(Entity("anchor", 1, "it")))[0] == ()  # of the boat gear

@@ -24,6 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(shipped / f"{name}.yaml", folder)
     for name in (*NOUN_FILES, *SETTING_FILES):
         (folder / f"{name}.yaml").write_text("{}\n")
+    (folder / "sizes.yaml").write_text("alike: []\nranked: {}\n")
     return folder
 
 
@@ -58,11 +59,11 @@ def test_every_noun_can_be_placed_and_described() -> None:
     words = lexicon()
     heads = {name.partition(" of ")[0].rpartition(" ")[2] for name in words.nouns}
     assert len(heads) >= 2500
+    assert sum(not noun.parts for noun in words.nouns.values()) <= 10
     for noun in words.nouns.values():
         assert noun.posture, noun
         assert 1 <= noun.max_count <= 6, noun
         assert noun.pronoun in (None, "she", "he"), noun
-        assert noun.parts, noun
 
 
 def test_parts_follow_with_and_name_no_color() -> None:
@@ -175,3 +176,27 @@ def test_a_noun_in_two_groups_and_an_unknown_palette_are_refused(folder: Path) -
     _write(folder, group=good.replace("colors: [red]", "colors: rainbow"))
     with pytest.raises(UserError, match=r"'hatbox' has colors 'rainbow', expected a list or a palette of words\.yaml"):
         read_lexicon(folder)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ("alike: [crates]\nranked: {}\n", "there is no group 'crates'"),
+        ("alike: []\nranked: {boxes: [[crate]]}\n", "'crate' of 'boxes' is not in that group"),
+        ("alike: []\nranked: {boxes: [[hatbox], [hatbox]]}\n", "'hatbox' of 'boxes' stands there twice"),
+    ],
+)
+def test_wrong_sizes_are_refused(folder: Path, tmp_path: Path, sizes: str, message: str) -> None:
+    own = shutil.copytree(folder, tmp_path / "lexicon")
+    _write(own)
+    (own / "sizes.yaml").write_text(sizes)
+    with pytest.raises(UserError) as error:
+        read_lexicon(own)
+    assert str(error.value) == f"lexicon sizes.yaml: {message}"
+
+
+def test_things_of_a_group_are_ranked_by_size() -> None:
+    ranks = lexicon().size_ranks
+    assert ranks["beehive"] < ranks["wind turbine"]
+    assert ranks["oak tree"] == ranks["elm"]
+    assert "footbridge" not in ranks
