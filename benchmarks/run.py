@@ -6,13 +6,14 @@ with the same command.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.config import BenchConfig
-from benchmarks.images import first_pictures, models_of, read_manifests
+from benchmarks.images import first_pictures, models_of, read_manifests, refuse_faults
+from benchmarks.importers.importer import IMPORTERS, MANIFEST, import_images
 from benchmarks.journal import ScoreJournal
 from benchmarks.metrics.metric import METRICS, Metric, load_metric
 from benchmarks.publish import publish
@@ -72,6 +73,12 @@ def _check(config: BenchConfig) -> Suite:
     suite: Suite = resolve("suite", config.suite, SUITES)
     if bool(config.images) == bool(config.models):
         raise UsageError("expected either --images DIR (repeatable) or --model M (repeatable)")
+    if config.layout != MANIFEST:
+        resolve("image layout", config.layout, IMPORTERS)
+    elif config.prompts is not None:
+        raise UsageError(f"--prompts {config.prompts}: a manifest has its own; expected another --layout as well")
+    if config.models and (config.layout != MANIFEST or config.strict):
+        raise UsageError("--layout and --strict are for --images; a model's images have a manifest and are sound")
     for name in config.metrics:
         resolve("metric", name, METRICS)
     for key, least in (("batch_size", 1), ("n_resamples", 1), ("max_gallery_rows", 0)):
@@ -79,6 +86,9 @@ def _check(config: BenchConfig) -> Suite:
             raise UsageError(f"{key} = {getattr(config, key)}: expected at least {least}")
     if config.models:
         _generate_config(config, suite)
+        for name, options in _options(config, suite).items():
+            if options.get("model") != "auto":  # what is not there is better known before hours of drawing
+                load_metric(name, options)
     elif config.generate:
         raise UsageError("generate: these options are for --model; the images of --images exist already")
     return suite
@@ -86,13 +96,18 @@ def _check(config: BenchConfig) -> Suite:
 
 def _load(config: BenchConfig, suite: Suite, folders: Sequence[Path]) -> Work:
     """The images and the metrics that can judge them, with a line on whatever is worth telling."""
-    images, remarks = read_manifests(folders, suite.group, allow_missing=config.allow_missing)
+    if config.layout == MANIFEST:
+        images, remarks = read_manifests(folders, suite.group, allow_missing=config.allow_missing)
+    else:
+        images, remarks = import_images(config, suite, folders)
+    if config.strict:
+        refuse_faults(images, remarks)
     prompts = {image.prompt.prompt_id: image.prompt for image in images}
     print(f"{len(images)} images of {len(prompts)} prompts by {', '.join(models_of(images))}")
     for remark in remarks:
         print(remark)
     metrics = {}
-    for name, options in _options(config, suite).items():
+    for name, options in _options(config, suite, {image.prompt.category for image in images}).items():
         if options.get("model") == "auto":
             options["model"] = _clip_for(images)
             print(f"{name}: {options['model']} ({SMALL_CLIP} for pictures of at most {SMALL_PICTURE_PX} px, ", end="")
@@ -102,10 +117,29 @@ def _load(config: BenchConfig, suite: Suite, folders: Sequence[Path]) -> Work:
     return images, metrics, _scored_with(images, metrics)
 
 
-def _options(config: BenchConfig, suite: Suite) -> dict[str, dict[str, Any]]:
-    """The chosen metrics with their options; a metric of the user's has none."""
-    names = config.metrics or suite.metrics
-    return {name: asdict(getattr(config, name)) if hasattr(config, name) else {} for name in names}
+def _options(
+    config: BenchConfig, suite: Suite, categories: Collection[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """The chosen metrics with their options; a metric of the user's has none.
+
+    Without a choice, those that judge prompts of `categories` (None: of any).
+    """
+    names = config.metrics
+    if not names and categories is None:
+        names = suite.metrics
+    elif not names:
+        unjudged = sorted(category for category in categories or () if not suite.metrics_of(category))
+        if unjudged:
+            raise UserError(f"suite {config.suite}: no metric for prompts of category {', '.join(unjudged)}")
+        judges = {name for category in categories or () for name in suite.metrics_of(category)}
+        names = tuple(name for name in suite.metrics if name in judges)
+    options = {}
+    for name in names:
+        family = name.partition(".")[0] if name in METRICS else name
+        options[name] = asdict(getattr(config, family)) if hasattr(config, family) else {}
+        if suite.protocol and name in suite.metrics:
+            options[name]["protocol"] = suite.protocol
+    return options
 
 
 def _clip_for(images: Sequence[BenchImage]) -> str:
@@ -144,7 +178,8 @@ def _fingerprint(config: BenchConfig, suite: Suite, work: Work | None) -> dict[s
 
 def _generate_config(config: BenchConfig, suite: Suite) -> GenerateConfig:
     """How the suite's prompts are drawn. Raises UsageError for what `generate` does not know."""
-    values = {"prompts": suite.prompts, "n_prompts": suite.n_prompts, **config.generate, "models": config.models}
+    defaults = {"prompts": suite.prompts, "n_prompts": suite.n_prompts, **suite.generate}
+    values = {**defaults, **config.generate, "models": config.models}
     return load_config(GenerateConfig, flags=values)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ def one_line_errors(commands: click.Command) -> Callable[[], None]:
 
     def main() -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        # A warning is one line too, without the place in our code.
+        warnings.formatwarning = lambda message, *_, **__: f"Warning: {message}\n"
         # What a library wants to tell a developer (a backend not installed, a processor renamed) is not for our users.
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         try:

@@ -21,28 +21,52 @@ class CrossAdapterModule(ModelMixin, ConfigMixin):  # type: ignore[misc]
     (arXiv 2407.00737, section 3); the released code puts the CLIP tokens first, has no lambda, and adds residuals
     and a feed-forward block. Source: github.com/YUHANG-Ma/LLM4GEN, infer_llm4gen_sd15.py.
 
-    Raises UserError if `num_heads` does not divide `text_dim`.
+    For SDXL `text_dim` is 2048, both text encoders side by side; the pooled embeds are none of the CAM's business.
+    `mask_padding` (ours, off in the release) makes zeros of the tokens of padded positions, `scale` is lambda where
+    a call gives none. Raises UserError if `num_heads` does not divide `text_dim`.
     """
 
+    uses_timestep = False
     _skip_layerwise_casting_patterns = ("norm",)
 
     @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(self, text_dim: int = 768, llm_dim: int = 2048, num_heads: int = 8) -> None:
+    def __init__(
+        self,
+        text_dim: int = 768,
+        llm_dim: int = 2048,
+        num_heads: int = 8,
+        mask_padding: bool = False,
+        scale: float = 1.0,
+    ) -> None:
         super().__init__()
         if text_dim % num_heads:
             raise UserError(f"text_dim {text_dim} cannot be split into {num_heads} heads of equal width")
         # A list of exactly one: stacked blocks would each append their LLM tokens to the next one's text.
         self.CrossFusionModule = nn.ModuleList([_CrossFusionBlock(text_dim, llm_dim, num_heads)])
 
-    def forward(self, text_embeds: torch.Tensor, llm_embeds: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+    def forward(
+        self,
+        text_embeds: torch.Tensor,
+        llm_embeds: torch.Tensor,
+        scale: float | torch.Tensor | None = None,
+        llm_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """The text condition with fused LLM tokens behind it.
 
         `text_embeds` [B, T, text_dim] and `llm_embeds` [B, N, llm_dim] give [B, T + N, text_dim]; the first T
         tokens are `text_embeds` untouched. `scale` multiplies the fused tokens: lambda of the paper, 1.0 in the
-        release. Nothing is masked, as in the release: padding in `llm_embeds` becomes tokens too.
+        release (None: the config's). Without `mask_padding` nothing is masked, as in the release: padding in
+        `llm_embeds` becomes tokens too. With it, tokens where `llm_mask` [B, N] is False are zeros; the UNet still
+        attends to zeros, so that it needs `token_mask` as well.
         """
         fused = self.CrossFusionModule[0](text_embeds, llm_embeds)
-        return torch.cat([text_embeds, scale * fused], dim=1)
+        if self.config.mask_padding and llm_mask is not None:
+            fused = fused * llm_mask.unsqueeze(-1)
+        return torch.cat([text_embeds, (self.config.scale if scale is None else scale) * fused], dim=1)
+
+    def token_mask(self, llm_mask: torch.Tensor) -> torch.Tensor:
+        """Which fused tokens stand for real ones [B, N]: a token of its own for each of the language model's."""
+        return llm_mask
 
 
 class _CrossFusionBlock(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,17 +17,22 @@ from safetensors.torch import load_file
 from llm4gen_data.errors import UserError
 from llm4gen_data.runs import read_json
 from llm4gen_model.cam import CrossAdapterModule
+from llm4gen_model.connectors import Connector, connector_from_config
 
 LLM_PROJECTION = "CrossFusionModule.0.llm_proj.weight"
 
 
 def load_released_cam(
-    state_dict_or_path: Mapping[str, torch.Tensor] | str | Path, *, num_heads: int = 8
+    state_dict_or_path: Mapping[str, torch.Tensor] | str | Path,
+    *,
+    num_heads: int = 8,
+    dtype: torch.dtype = torch.float32,
 ) -> CrossAdapterModule:
-    """The CAM of a released state dict, or of a `.pth` or `.safetensors` file that holds one, in float32.
+    """The CAM of a released state dict, or of a `.pth` or `.safetensors` file that holds one, in `dtype`.
 
-    Widths are read off the tensors, heads are not in them. Raises UserError for a file that is missing, damaged
-    or holds more than tensors, for other or missing keys, other shapes, and values that are not finite.
+    Widths are read off the tensors, heads are not in them. Warns of 16-bit weights. Raises UserError for a file
+    that is missing, damaged or holds more than tensors, for other or missing keys, other shapes, and values that
+    are not finite.
     """
     if isinstance(state_dict_or_path, str | Path):
         origin = str(state_dict_or_path)
@@ -38,26 +44,26 @@ def load_released_cam(
         found = ", ".join(list(map(str, tensors))[:3]) or "nothing"
         raise UserError(f"{origin}: not a CAM: expected a matrix {LLM_PROJECTION}, found {found}")
     text_dim, llm_dim = projection.shape
-    return _filled(CrossAdapterModule(text_dim=text_dim, llm_dim=llm_dim, num_heads=num_heads), tensors, origin)
+    cam = CrossAdapterModule(text_dim=text_dim, llm_dim=llm_dim, num_heads=num_heads)
+    fill(cam, tensors, origin, dtype)
+    return cam.eval()  # type: ignore[no-any-return]
 
 
-def load_cam(folder: str | Path) -> CrossAdapterModule:
-    """The CAM that `CrossAdapterModule.save_pretrained` wrote to `folder`, in float32.
+def load_cam(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> Connector:
+    """The CAM, or another connector, that `save_pretrained` wrote to `folder`, in `dtype`.
 
-    Raises UserError for a folder that holds no CAM, and where config and weights disagree.
+    Warns of 16-bit weights. Raises UserError for a folder that holds none, and where config and weights disagree.
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no CAM here: expected config.json and {SAFETENSORS_WEIGHTS_NAME}")
     config = read_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("_class_name") != CrossAdapterModule.__name__:
-        raise UserError(f"{folder / 'config.json'}: not the config of a {CrossAdapterModule.__name__}")
-    sizes = {name: config.get(name) for name in ("text_dim", "llm_dim", "num_heads")}
-    for name, size in sizes.items():
-        if type(size) is not int or size < 1:
-            raise UserError(f"{folder / 'config.json'}: {name} = {size!r}: expected a whole number of at least 1")
+    if not isinstance(config, dict):
+        raise UserError(f"{folder / 'config.json'}: expected the config of a connector")
+    connector: Connector = connector_from_config(config, str(folder / "config.json"))
     weights = folder / SAFETENSORS_WEIGHTS_NAME
-    return _filled(CrossAdapterModule(**sizes), read_tensors(weights), str(weights))
+    fill(connector, read_tensors(weights), str(weights), dtype)
+    return connector
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
@@ -85,14 +91,19 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return content
 
 
-def _filled(cam: CrossAdapterModule, tensors: Mapping[str, Any], origin: str) -> CrossAdapterModule:
-    expected = cam.state_dict()
+def fill(module: Any, tensors: Mapping[str, Any], origin: str, dtype: torch.dtype = torch.float32) -> None:
+    """Make copies of a whole state dict, in `dtype`, the weights of a module, which is set to inference.
+
+    Warns of 16-bit weights that become float32. Raises UserError, led by `origin`, for missing or other keys, other
+    shapes, and values that are not finite.
+    """
+    expected = module.state_dict()
     missing = [key for key in expected if key not in tensors]
     if missing:
         raise UserError(f"{origin}: lacks {len(missing)} of {len(expected)} tensors: {_some(missing)}")
     other = [str(key) for key in tensors if key not in expected]
     if other:
-        raise UserError(f"{origin}: holds {len(other)} tensors that no CAM has: {_some(other)}")
+        raise UserError(f"{origin}: holds {len(other)} tensors that no {type(module).__name__} has: {_some(other)}")
     for key, parameter in expected.items():
         tensor = tensors[key]
         if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
@@ -101,8 +112,11 @@ def _filled(cam: CrossAdapterModule, tensors: Mapping[str, Any], origin: str) ->
             raise UserError(f"{origin}: {key}: shape {list(tensor.shape)}, expected {list(parameter.shape)}")
         if not tensor.isfinite().all():
             raise UserError(f"{origin}: {key}: holds values that are not finite numbers")
-    cam.load_state_dict(dict(tensors))
-    return cam.eval()  # type: ignore[no-any-return]
+    narrow = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.itemsize < 4}
+    if narrow and dtype == torch.float32:
+        warnings.warn(f"{origin}: written in {', '.join(sorted(narrow))}, loaded as float32", stacklevel=2)
+    module.load_state_dict({key: tensor.to(dtype, copy=True) for key, tensor in tensors.items()}, assign=True)
+    module.eval()
 
 
 def _some(keys: list[str]) -> str:

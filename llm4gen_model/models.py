@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-import diffusers
 import torch
-import transformers
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
@@ -24,12 +20,21 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from llm4gen_data.errors import UserError
 from llm4gen_data.runs import read_json
+from llm4gen_model.conditioning import PromptEncoder
 from llm4gen_model.family import BUNDLED
-
-if TYPE_CHECKING:
-    from llm4gen_model.conditioning import PromptEncoder
-
-EXPORT_FORMAT = 1
+from llm4gen_model.layouts import EXPORT_FORMAT as EXPORT_FORMAT
+from llm4gen_model.layouts import (
+    PIPELINE_FILE,
+    find_folder,
+    layout_file,
+    load_unet,
+    loading,
+    read_connector,
+    read_unet,
+)
+from llm4gen_model.layouts import read_export as read_export
+from llm4gen_model.llm import LANGUAGE_MODELS, LanguageModel, require_same_llm, settings_of
+from llm4gen_model.llms.clip import CLIP_FEATURES, ClipFeatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,14 @@ class ModelSpec:
     resolution: int
 
 
+SD15_HUB_IDS = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "sd-legacy/stable-diffusion-v1-5")
+SAVED_PIPELINES = ("LLM4GenPipeline", "LLM4GenXLPipeline")
+
 MODEL_SPECS = {
     spec.name: spec
     for spec in (
         ModelSpec("mini", None, None, 64),
-        ModelSpec("sd15", "stable-diffusion-v1-5/stable-diffusion-v1-5", None, 512),
+        ModelSpec("sd15", SD15_HUB_IDS[0], None, 512),
         ModelSpec("sdxl", "stabilityai/stable-diffusion-xl-base-1.0", None, 1024),
     )
 }
@@ -83,42 +91,135 @@ class Model:
     identity: dict[str, Any]
 
 
-def load_model(name_or_path: str, *, dtype: str = "float32", device: str = "cpu") -> Model:
-    """Load a base model (`mini`, `sd15`, `sdxl`, a hub id, a diffusers folder) or one that `train` exported.
+def load_model(
+    name_or_path: str,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    offload: bool = False,
+    base: str | None = None,
+    llm: str | None = None,
+    llm_dtype: Literal["float32", "bfloat16", "float16"] | None = None,
+    llm_quantize: Literal["8bit", "4bit"] | None = None,
+) -> Model:
+    """Load a model by name, folder or hub id, whatever its layout.
 
-    `cam-mini` is the bundled model with a CAM; an exported folder holds `llm4gen.json` and names its base.
-    Raises UserError if a file is missing, damaged, or made for another base.
+    A base model (`mini`, `sd15`, `sdxl`, a diffusers folder or hub id), a folder that `train` or `convert` wrote
+    (`llm4gen.json`; `cam-mini` is bundled), the authors' layout (`projector.pth` and `unet/`), or a saved
+    LLM4GenPipeline. `base` and `llm` say where the base model and the language model are, if not where the model
+    itself says; `llm_dtype` and `llm_quantize` give the language model another precision than in training, which
+    warns. With `offload` only what is at work is on the device. Raises UserError if a file is missing, damaged, or
+    made for another base or another language model.
     """
-    from llm4gen_model.checkpoints import load_cam
-    from llm4gen_model.conditioning import PromptEncoder
-    from llm4gen_model.llm import load_llm
-
-    folder = BUNDLED / name_or_path if (BUNDLED / name_or_path / "llm4gen.json").is_file() else Path(name_or_path)
-    if not (folder / "llm4gen.json").is_file():
-        pipeline = load_pipeline(name_or_path, dtype=dtype, device=device)
+    folder = find_folder(name_or_path) if name_or_path not in MODEL_SPECS else None
+    if folder is not None and layout_file(folder) == PIPELINE_FILE:
+        class_name = read_json(folder / PIPELINE_FILE).get("_class_name")
+        if class_name in SAVED_PIPELINES:
+            return _load_saved_pipeline(class_name, name_or_path, dtype, device, offload)
+        folder = None
+    if folder is None:
+        pipeline = load_pipeline(name_or_path, dtype=dtype, device=device, offload=offload)
         name = Path(name_or_path).name if Path(name_or_path).is_dir() else name_or_path
         return Model(name, pipeline, PromptEncoder.from_pipeline(pipeline), base_identity(pipeline))
 
     about = read_export(folder)
-    name = folder.absolute().parent.name if folder.name == "model" else folder.name  # RUN/model goes by its run
-    unet = load_unet(folder / "unet", getattr(torch, dtype)) if (folder / "unet").is_dir() else None
-    pipeline = load_pipeline(about["base"], unet=unet, dtype=dtype, device=device)
+    unet = read_unet(folder, getattr(torch, dtype))
+    connector, language_model = None, None
+    reads_clip = about["llm"] is not None and about["llm"]["name"] == CLIP_FEATURES
+    if about["llm"] is not None and not reads_clip:
+        connector, language_model = load_connector(
+            folder,
+            dtype=dtype,
+            device=device,
+            offload=offload,
+            llm=llm,
+            llm_dtype=llm_dtype,
+            llm_quantize=llm_quantize,
+        )
+    pipeline = load_pipeline(base or about["base"], unet=unet, dtype=dtype, device=device, offload=offload)
+    if (folder / "lora").is_dir():
+        with loading(str(folder / "lora"), "a LoRA in diffusers' layout"):
+            pipeline.load_lora_weights(folder / "lora", weight_name="pytorch_lora_weights.safetensors")
     identity = base_identity(pipeline)
-    if about["llm"] is None:
-        return Model(name, pipeline, PromptEncoder.from_pipeline(pipeline), identity)
-    cam = load_cam(folder / "cam").to(device)
-    if dtype != "float32":
-        cam.to(getattr(torch, dtype))
-    llm = load_llm(
-        about["llm"]["name"], max_tokens=about["llm"]["max_tokens"], dtype=about["llm"]["dtype"], device=device
-    )
-    require_same_llm(llm.identity(), about["llm"], folder)
-    encoder = PromptEncoder.from_pipeline(pipeline, llm=llm, cam=cam)
-    return Model(name, pipeline, encoder, {**identity, "cam": module_sha256(cam), "llm": llm.identity()})
+    if reads_clip:
+        connector = read_connector(folder, getattr(torch, dtype)).to(device)
+        language_model = ClipFeatures(PromptEncoder.from_pipeline(pipeline))
+        require_same_llm(language_model.identity(), about["llm"], str(folder))
+    if connector is not None and language_model is not None:
+        identity |= {"cam": connector_sha256(connector), "llm": language_model.identity()}
+    encoder = PromptEncoder.from_pipeline(pipeline, llm=language_model, cam=connector)
+    return Model(_name_of(name_or_path), pipeline, encoder, identity)
+
+
+def load_connector(
+    name_or_path: str | Path,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    offload: bool = False,
+    llm: str | None = None,
+    llm_dtype: Literal["float32", "bfloat16", "float16"] | None = None,
+    llm_quantize: Literal["8bit", "4bit"] | None = None,
+) -> tuple[Any, LanguageModel]:
+    """The CAM, or another connector, of a model in our layout or the authors', and its language model; no base.
+
+    Arguments are those of `load_model`. Raises UserError for a model without one, and as `load_model` does.
+    """
+    from llm4gen_model.llm import load_llm
+
+    folder = find_folder(str(name_or_path))
+    if folder is None or layout_file(folder) == PIPELINE_FILE or read_export(folder)["llm"] is None:
+        raise UserError(f"{name_or_path}: no model with a language model: expected what `llm4gen-model train` exports")
+    trained_with = read_export(folder)["llm"]
+    settings = replace(settings_of(trained_with), offload=offload and llm_quantize is None)
+    if llm_dtype is not None:
+        settings = replace(settings, dtype=llm_dtype)
+    if llm_quantize is not None:
+        settings = replace(settings, quantize=llm_quantize)
+    if llm is None and ":" in trained_with["name"] and trained_with["name"] not in LANGUAGE_MODELS:
+        # a `module:attribute` is called: never because a file says so
+        raise UserError(f"{folder}: language model {trained_with['name']!r} is code: name it yourself with llm=")
+    language_model = load_llm(llm or trained_with["name"], settings, device)
+    require_same_llm(language_model.identity(), trained_with, str(folder))
+    return read_connector(folder, getattr(torch, dtype)).to(device), language_model
+
+
+def _load_saved_pipeline(class_name: str, name_or_path: str, dtype: str, device: str, offload: bool) -> Model:
+    from llm4gen_model import pipeline as pipelines
+
+    pipeline_class = getattr(pipelines, class_name)
+    with loading(name_or_path, "a saved LLM4GenPipeline"):
+        pipeline = pipeline_class.from_pretrained(name_or_path, dtype=getattr(torch, dtype), use_safetensors=True)
+    pipeline.set_progress_bar_config(disable=True)
+    _place(pipeline, device, offload)
+    encoder = pipeline.prompt_encoder
+    identity = base_identity(pipeline)
+    if encoder.cam is not None and encoder.llm is not None:
+        identity |= {"cam": connector_sha256(encoder.cam), "llm": encoder.llm.identity()}
+    return Model(_name_of(name_or_path), pipeline, encoder, identity)
+
+
+def _name_of(name_or_path: str) -> str:
+    if not Path(name_or_path).is_dir():
+        return name_or_path
+    folder = Path(name_or_path).absolute()
+    return folder.parent.name if folder.name == "model" else folder.name  # RUN/model goes by its run
+
+
+def _place(pipeline: DiffusionPipeline, device: str, offload: bool) -> None:
+    if offload and not device.startswith("cpu"):
+        pipeline.enable_model_cpu_offload(device=device)
+    else:
+        pipeline.to(device)
 
 
 def load_pipeline(
-    base: str, *, unet: UNet2DConditionModel | None = None, dtype: str = "float32", device: str = "cpu"
+    base: str,
+    *,
+    unet: UNet2DConditionModel | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
+    offload: bool = False,
 ) -> DiffusionPipeline:
     """Load the text-to-image pipeline of a base model, with `unet` in place of its own if given.
 
@@ -130,7 +231,8 @@ def load_pipeline(
         pipeline = _mini_pipeline(unet, getattr(torch, dtype))
     else:
         # As the release draws: a flagged picture would come out black and be scored so.
-        replaced: dict[str, Any] = {"safety_checker": None} if spec is not None and spec.name == "sd15" else {}
+        is_sd15 = location in SD15_HUB_IDS or (Path(location) / "safety_checker").is_dir()
+        replaced: dict[str, Any] = {"safety_checker": None} if is_sd15 else {}
         if unet is not None:
             replaced["unet"] = unet
         with loading(base, f"one of {', '.join(MODEL_SPECS)}, a folder, or a hub id that can be reached"):
@@ -142,7 +244,8 @@ def load_pipeline(
                 **replaced,
             )
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+    _place(pipeline, device, offload)
+    return pipeline
 
 
 def _mini_pipeline(unet: UNet2DConditionModel | None, dtype: torch.dtype) -> StableDiffusionPipeline:
@@ -159,51 +262,12 @@ def _mini_pipeline(unet: UNet2DConditionModel | None, dtype: torch.dtype) -> Sta
         )
 
 
-def load_unet(folder: Path, dtype: torch.dtype) -> UNet2DConditionModel:
-    """Load a UNet from a folder. Raises UserError if it is missing, damaged or of another shape than its config."""
-    with loading(str(folder), "config.json and safetensors weights that fit it"):
-        return UNet2DConditionModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, low_cpu_mem_usage=False)
-
-
 def build_unet(config_file: Path, seed: int) -> UNet2DConditionModel:
     """A UNet with fresh weights from a config file. Raises UserError if the file does not describe one."""
     config = read_json(config_file)
     torch.manual_seed(seed)
     with loading(str(config_file), "the configuration of a UNet2DConditionModel"):
         return UNet2DConditionModel.from_config(config)
-
-
-@contextlib.contextmanager
-def loading(what: str, expected: str) -> Iterator[None]:
-    """Turn what a loader raises on missing, damaged or misfitting files into one line; no bars for small files."""
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{what}: cannot be loaded, expected {expected}: {reason[:300]}") from error
-
-
-def read_export(folder: Path) -> dict[str, Any]:
-    """Read `llm4gen.json` of an exported model. Raises UserError if a key is missing or its format is newer."""
-    path = folder / "llm4gen.json"
-    about = read_json(path)
-    missing = [key for key in ("format", "base", "train", "llm") if not isinstance(about, dict) or key not in about]
-    if missing:
-        raise UserError(f"{path}: lacks {', '.join(missing)}; expected what `llm4gen-model train` exports")
-    if about["format"] != EXPORT_FORMAT:
-        raise UserError(f"{path}: format {about['format']!r}, this version reads format {EXPORT_FORMAT}")
-    return dict(about)
-
-
-def require_same_llm(found: dict[str, Any], expected: dict[str, Any], where: Path) -> None:
-    """Raise UserError if features of the language model `found` are not what `expected` describes."""
-    differing = [key for key in expected if found.get(key) != expected[key]]
-    if differing:
-        changes = "; ".join(f"{key} is {found.get(key)!r}, was {expected[key]!r}" for key in differing)
-        raise UserError(f"{where}: made with another language model ({changes})")
 
 
 def base_identity(pipeline: DiffusionPipeline) -> dict[str, Any]:
@@ -216,6 +280,13 @@ def base_identity(pipeline: DiffusionPipeline) -> dict[str, Any]:
     config = {key: value for key, value in pipeline.scheduler.config.items() if not key.startswith("_")}
     identity["scheduler"] = json.loads(json.dumps({"class": type(pipeline.scheduler).__name__, **config}, default=str))
     return identity
+
+
+def connector_sha256(connector: Any) -> str:
+    """Hex digits over a connector's weights; its `mask_padding` and `scale` too where they are not the release's."""
+    release = {"mask_padding": False, "scale": 1.0}
+    other = {name: connector.config[name] for name, value in release.items() if connector.config[name] != value}
+    return module_sha256(connector) + (f" {json.dumps(other)}" if other else "")
 
 
 def module_sha256(module: torch.nn.Module) -> str:

@@ -172,13 +172,13 @@ def sdxl_pipeline(seed: int = 0) -> Any:
     return pipeline
 
 
-def bert_tokenizer() -> Any:
-    """A BERT tokenizer over single letters."""
+def bert_tokenizer(length: int = 64) -> Any:
+    """A BERT tokenizer over single letters: context of `length` tokens."""
     from transformers import BertTokenizer
 
     letters = [chr(code) for code in range(33, 127)]
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
-    return BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)}, model_max_length=64)
+    return BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)}, model_max_length=length)
 
 
 def language_model(max_tokens: int = 12, seed: int = 0) -> Any:
@@ -186,6 +186,7 @@ def language_model(max_tokens: int = 12, seed: int = 0) -> Any:
     import torch
     from transformers import BertConfig, BertModel
 
+    from llm4gen_model.llm import LLMSettings
     from llm4gen_model.llms.last_hidden_states import LastHiddenStates
 
     torch.manual_seed(seed)
@@ -198,8 +199,9 @@ def language_model(max_tokens: int = 12, seed: int = 0) -> Any:
         max_position_embeddings=64,
     )
     model = BertModel(config).eval()
+    settings = LLMSettings(max_tokens=max_tokens)
     return LastHiddenStates(
-        "tiny", model, bert_tokenizer(), start_ids=[2], end_ids=[3], max_tokens=max_tokens, files={"seed": str(seed)}
+        "tiny", model, bert_tokenizer(), start_ids=[2], end_ids=[3], settings=settings, files={"seed": str(seed)}
     )
 
 
@@ -242,3 +244,79 @@ def pairs_parquet(path: Path, n: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path)
     return path
+
+
+def connector(name: str, text_dim: int = 32, llm_dim: int = 20, seed: int = 0, **options: Any) -> Any:
+    """A connector of `connectors.CONNECTORS` with fresh weights of which none is zero; resamplers have 2 layers."""
+    import torch
+
+    from llm4gen_data.registry import resolve
+    from llm4gen_model.connectors import CONNECTORS
+
+    torch.manual_seed(seed)
+    sizes = {
+        "cam": {"num_heads": 4},
+        "mlp": {},
+        "ella": {"num_heads": 4, "num_layers": 2, "num_latents": 5},
+        "resampler": {"num_heads": 4, "num_layers": 2, "num_latents": 5},
+    }
+    made = resolve("connector", name, CONNECTORS)(text_dim=text_dim, llm_dim=llm_dim, **sizes[name] | options)
+    for parameter in made.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return made.eval()
+
+
+def t5_tokenizer() -> Any:
+    """T5's tokenizer over a few words and single letters."""
+    from transformers import T5Tokenizer
+
+    letters = [(chr(code), -3.0) for code in range(33, 127)]
+    words = [(f"▁{word}", -1.0) for word in ("pre", "a", "red", "blue", "cube", "ball")]
+    specials = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    return T5Tokenizer(vocab=[*specials, *letters, *words], extra_ids=0, model_max_length=512)
+
+
+def rankgen_folder(folder: Path, width: int = 20, seed: int = 0) -> Path:
+    """A T5 encoder with random weights as RankGen's hub repositories hold one, with a tokenizer beside it."""
+    import json
+
+    import torch
+    from transformers import T5Config, T5EncoderModel
+
+    torch.manual_seed(seed)
+    config = T5Config(
+        vocab_size=len(t5_tokenizer()),
+        d_model=width,
+        d_kv=10,
+        d_ff=40,
+        num_layers=2,
+        num_heads=2,
+        feed_forward_proj="gated-gelu",
+    )
+    encoder = T5EncoderModel(config)
+    weights = {f"t5_encoder.{key}": value for key, value in encoder.state_dict().items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({**weights, "projection.weight": torch.randn(width, width)}, folder / "pytorch_model.bin")
+    about = {
+        **config.to_dict(),
+        "architectures": ["T5EncoderWithProjection"],
+        "auto_map": {"AutoModel": "rankgen_hub.T5EncoderWithProjection"},
+    }
+    (folder / "config.json").write_text(json.dumps(about, default=str))
+    t5_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def released_folder(folder: Path, text_dim: int = 32, llm_dim: int = 20, seed: int = 0) -> Path:
+    """The authors' layout: `projector.pth`, a bare state dict, and `unet/`; every weight random, no bias zero."""
+    import torch
+
+    from llm4gen_model.cam import CrossAdapterModule
+
+    torch.manual_seed(seed)
+    released = CrossAdapterModule(text_dim=text_dim, llm_dim=llm_dim, num_heads=8)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value + 0.1 * torch.randn_like(value) for key, value in released.state_dict().items()}
+    torch.save(state, folder / "projector.pth")
+    tiny_unet(text_dim, attention_head_dim=4).save_pretrained(folder / "unet")
+    return folder

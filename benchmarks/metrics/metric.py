@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 METRICS = {
     "scene_reader": "benchmarks.metrics.scene_reader:SceneReader",
     "clip_score": "benchmarks.metrics.clip_score:ClipScore",
+    "t2i_compbench.blip_vqa": "benchmarks.suites.t2i_compbench.metrics:blip_vqa",
+    "t2i_compbench.spatial_2d": "benchmarks.suites.t2i_compbench.metrics:spatial_2d",
+    "t2i_compbench.spatial_3d": "benchmarks.suites.t2i_compbench.metrics:spatial_3d",
+    "t2i_compbench.numeracy": "benchmarks.suites.t2i_compbench.metrics:numeracy",
+    "t2i_compbench.clip": "benchmarks.suites.t2i_compbench.metrics:clip",
+    "t2i_compbench.three_in_one": "benchmarks.suites.t2i_compbench.metrics:three_in_one",
 }
 
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from llm4gen_data.records import Prompt
 
 SUITES = {
     "scenes": "benchmarks.suites.scenes:SUITE",
     "densprompts": "benchmarks.suites.densprompts:SUITE",
+    "t2i-compbench@2025-09/official": "benchmarks.suites.t2i_compbench.suite:OFFICIAL_2025_09",
+    "t2i-compbench@2025-09/fixed": "benchmarks.suites.t2i_compbench.suite:FIXED_2025_09",
+    "t2i-compbench@2025-01/official": "benchmarks.suites.t2i_compbench.suite:OFFICIAL_2025_01",
+    "t2i-compbench@2025-01/fixed": "benchmarks.suites.t2i_compbench.suite:FIXED_2025_01",
+    "t2i-compbench@2024-03/official": "benchmarks.suites.t2i_compbench.suite:OFFICIAL_2024_03",
+    "t2i-compbench@2024-03/fixed": "benchmarks.suites.t2i_compbench.suite:FIXED_2024_03",
+    "t2i-compbench@2024-01/official": "benchmarks.suites.t2i_compbench.suite:OFFICIAL_2024_01",
+    "t2i-compbench@2024-01/fixed": "benchmarks.suites.t2i_compbench.suite:FIXED_2024_01",
+    "t2i-compbench@2023-12/official": "benchmarks.suites.t2i_compbench.suite:OFFICIAL_2023_12",
+    "t2i-compbench@2023-12/fixed": "benchmarks.suites.t2i_compbench.suite:FIXED_2023_12",
+    "t2i-compbench@2023-07/official": "benchmarks.suites.t2i_compbench.suite:OFFICIAL_2023_07",
+    "t2i-compbench@2023-07/fixed": "benchmarks.suites.t2i_compbench.suite:FIXED_2023_07",
 }
 
 
@@ -17,14 +30,23 @@ SUITES = {
 class Suite:
     """A benchmark: default `metrics`, the first of which leads the report; where its prompts come from; their groups.
 
-    `prompts` is what `llm4gen_data.prompts.load_prompts` takes and `n_prompts` how many of them `--model` draws;
-    `group` names the category under which a prompt's scores are also told.
+    `prompts` is what `llm4gen_data.prompts.load_prompts` takes and `n_prompts` how many of them `--model` draws, with
+    `generate` as its default options; `group` names the category under which a prompt's scores are also told.
+    `protocol` is the published procedure that its metrics follow, and each of them is told; `by_category` are the
+    metrics of each category where not all judge all.
     """
 
     metrics: tuple[str, ...]
     prompts: str
     n_prompts: int
     group: Callable[[Prompt], str]
+    protocol: str | None = None
+    by_category: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    generate: Mapping[str, Any] = field(default_factory=dict)
+
+    def metrics_of(self, category: str) -> tuple[str, ...]:
+        """The metrics that judge prompts of a category; none if the suite has no such category."""
+        return self.by_category.get(category, ()) if self.by_category else self.metrics
 
 
 def by_category(prompt: Prompt) -> str:

@@ -21,7 +21,7 @@ def draw_grid(columns: Sequence[str], prompts: Sequence[str], images: Sequence[S
 
     Small pictures are enlarged by a whole factor without smoothing, large ones shrunk.
     """
-    font = _font()
+    font = text_font()
     width = MARGIN_PIXELS + len(columns) * (CELL_PIXELS + MARGIN_PIXELS)
     texts = [wrapped(prompt, font, width - 2 * MARGIN_PIXELS) for prompt in prompts]
     row_heights = [CELL_PIXELS + (len(lines) + 1) * LINE_PIXELS for lines in texts]
@@ -68,6 +68,7 @@ def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     return lines
 
 
-def _font() -> ImageFont.FreeTypeFont:
+def text_font(pixels: int = FONT_PIXELS) -> ImageFont.FreeTypeFont:
+    """The font of our pictures."""
     # matplotlib carries this font on every system; Pillow's own knows few letters beyond Latin
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), FONT_PIXELS)
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), pixels)

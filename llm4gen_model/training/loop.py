@@ -2,217 +2,232 @@
 
 from __future__ import annotations
 
+import math
 import signal
-import threading
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import islice
+from pathlib import Path
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from diffusers import DDPMScheduler
-from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch import nn
 from tqdm import tqdm
 
+from llm4gen_data.config import to_plain
 from llm4gen_data.errors import UserError
-from llm4gen_model.llm import pad_features
 from llm4gen_model.models import Model
-from llm4gen_model.training.cache import FeatureStore, text_key
-from llm4gen_model.training.checkpoint import Checkpoint, latest_checkpoint, prune, save_checkpoint
+from llm4gen_model.training.checkpoint import Checkpoint, CheckpointWriter, find_latest, load_checkpoint, whole
 from llm4gen_model.training.config import TrainConfig
-from llm4gen_model.training.data import Pairs, batch_rows, draw
-from llm4gen_model.training.loss import diffusion_loss, moments_to_latents, noise_scheduler
-from llm4gen_model.training.metrics import append_metrics, cut_metrics, mean_metrics
+from llm4gen_model.training.entity_loss import captured_maps, entity_losses
+from llm4gen_model.training.interrupts import interrupts_deferred
+from llm4gen_model.training.loader import Batch, Features, load_batches
+from llm4gen_model.training.loss import added_conditions, diffusion_loss, noise_scheduler
+from llm4gen_model.training.metrics import cut_metrics, mean_metrics, progress_words
+from llm4gen_model.training.optimizer import build_optimizer, build_schedule
+from llm4gen_model.training.tracking import log_metrics
+from llm4gen_model.training.trained import Denoiser, trained_parameters
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one step sees; latents and noise `[B,C,h,w]`, LLM features `[B,N,D]` or None."""
-
-    captions: list[str]
-    latents: torch.Tensor
-    noise: torch.Tensor
-    timesteps: torch.Tensor
-    llm_embeds: torch.Tensor | None
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """Where the loop finds what the frozen encoders said: `text` is None without a language model."""
-
-    pairs: Pairs
-    latents: FeatureStore
-    text: FeatureStore | None
-
-
-def trainable_modules(model: Model, train: str) -> nn.ModuleDict:
-    """The modules that learn; all others are frozen and in evaluation mode."""
-    for module in model.pipeline.components.values():
-        if isinstance(module, nn.Module):
-            module.requires_grad_(False).eval()
-    modules: dict[str, nn.Module] = {}
-    if "cam" in train:
-        assert model.prompt_encoder.cam is not None
-        modules["cam"] = model.prompt_encoder.cam
-    if "unet" in train:
-        modules["unet"] = model.pipeline.unet
-    return nn.ModuleDict(modules).requires_grad_(True).train()
-
-
-def load_batch(config: TrainConfig, model: Model, features: Features, step: int) -> Batch:
-    """The batch of step `step`, a function of the configuration, the data and `step` alone."""
-    pairs = features.pairs
-    names = list(config.captions)
-    draws, latents = [], []
-    for row, epoch in batch_rows(len(pairs), config.train_batch_size, config.seed, step):
-        moments = features.latents[pairs.table["sha256"][row].as_py()]
-        drawn = draw(
-            pairs.table["key"][row].as_py(),
-            {name: pairs.table[name][row].as_py() for name in names},
-            config.captions,
-            (moments.shape[1] // 2, *moments.shape[2:]),
-            seed=config.seed,
-            epoch=epoch,
-            n_timesteps=model.pipeline.scheduler.config.num_train_timesteps,
-            proportion_empty_prompts=config.proportion_empty_prompts,
-            logit_mean=config.logit_mean,
-            logit_std=config.logit_std,
-        )
-        draws.append(drawn)
-        latents.append(moments_to_latents(moments[0], torch.from_numpy(drawn.latent_noise), model.pipeline.vae))
-    captions = [drawn.caption for drawn in draws]
-    llm_embeds = None
-    if features.text is not None:
-        stored = [features.text[text_key(caption)] for caption in captions]
-        llm_embeds = pad_features(stored, config.llm.max_tokens).to(config.device)
-    return Batch(
-        captions=captions,
-        latents=torch.stack(latents).to(config.device),
-        noise=torch.stack([torch.from_numpy(drawn.noise) for drawn in draws]).to(config.device),
-        timesteps=torch.tensor([drawn.timestep for drawn in draws], device=config.device),
-        llm_embeds=llm_embeds,
-    )
-
-
-def batch_loss(config: TrainConfig, model: Model, scheduler: DDPMScheduler, batch: Batch) -> torch.Tensor:
-    """The mean loss of a batch."""
+def batch_loss(
+    config: TrainConfig, model: Model, denoiser: nn.Module, scheduler: DDPMScheduler, batch: Batch
+) -> torch.Tensor:
+    """The loss of a batch: a mean over its samples, so that the mean over equal pieces is that of the whole."""
     with torch.no_grad():
-        context, pooled = model.prompt_encoder.text_embeds(batch.captions)
-    if batch.llm_embeds is not None:
-        assert model.prompt_encoder.cam is not None
-        context = model.prompt_encoder.cam(context, batch.llm_embeds)
-    return diffusion_loss(
-        model.pipeline,
-        scheduler,
-        batch.latents,
-        batch.noise,
+        text_embeds, pooled = model.prompt_encoder.text_embeds(batch.captions)
+    noisy = scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
+    if config.channels_last:
+        noisy = noisy.contiguous(memory_format=torch.channels_last)
+    predicted = denoiser(
+        noisy,
         batch.timesteps,
-        context,
-        pooled,
-        snr_gamma=config.snr_gamma,
+        text_embeds,
+        batch.llm_embeds,
+        batch.llm_mask,
+        added_conditions(model.pipeline, pooled, batch.latents, batch.time_ids),
     )
+    losses = diffusion_loss(
+        scheduler, predicted, batch.latents, batch.noise, batch.timesteps, snr_gamma=config.snr_gamma
+    )
+    return losses.mean()
+
+
+def take_step(
+    config: TrainConfig,
+    accelerator: Accelerator,
+    model: Model,
+    denoiser: nn.Module,
+    scheduler: DDPMScheduler,
+    state: Checkpoint,
+    batches: Iterator[Batch],
+    step: int,
+    *,
+    stop: bool = False,
+    maps: dict[str, torch.Tensor] | None = None,
+) -> tuple[float, float, float | None, bool]:
+    """Step number `step`, from 1: loss, gradient norm and entity loss in all processes, whether one wants to `stop`.
+
+    The entity loss, of batches with entities, needs the `maps` of `captured_maps`; it is None without, and not in the
+    loss. Raises UserError if loss or gradient is not finite, before the weights change.
+    """
+    n_pieces = config.gradient_accumulation_steps
+    weights = list(state.parameters.values())
+    guided = maps if config.entity_loss.weight else None
+    total, guiding = torch.zeros(2, device=accelerator.device)
+    for number, batch in enumerate(islice(batches, n_pieces), start=1):
+        with nullcontext() if number == n_pieces else accelerator.no_sync(denoiser):
+            with accelerator.autocast():
+                loss = batch_loss(config, model, denoiser, scheduler, batch)
+            objective = loss
+            if guided is not None and batch.entities is not None:
+                apart = entity_losses(config.entity_loss, guided, batch.entities, batch.timesteps).mean()
+                objective = loss + config.entity_loss.weight * apart
+                guiding += apart.detach() / n_pieces
+            accelerator.backward(objective / n_pieces)
+            if guided is not None:  # gradient checkpointing has filled it again
+                guided.clear()
+        total += loss.detach() / n_pieces
+    norm = accelerator.clip_grad_norm_(weights, config.max_grad_norm)
+    # one transfer a step; what decides is the same in every process
+    told = torch.stack([total, norm.to(total), guiding, total.new_tensor(float(stop))])
+    mean_loss, grad_norm, entity_loss, stopped = accelerator.reduce(told, "mean").tolist()
+    # with fp16 the scaler skips a step whose gradient overflows
+    for name, value in {"loss": mean_loss, **({"gradient": grad_norm} if state.scaler is None else {})}.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"{config.out}: the {name} of step {step} is not finite; the last checkpoint is kept, "
+                "start again from it with a smaller --set learning_rate in another --out"
+            )
+    state.optimizer.step()
+    state.schedule.step()
+    state.optimizer.zero_grad()
+    if step > config.ema_start_step and (step - config.ema_start_step - 1) % config.ema_interval == 0:
+        state.ema.step(weights)
+    return mean_loss, grad_norm, None if guided is None else entity_loss, bool(stopped)
 
 
 def train_loop(
-    config: TrainConfig, model: Model, features: Features, on_validation: Callable[[int], None]
-) -> EMAModel:
-    """Train to `max_train_steps` from the last checkpoint, if there is one; return the EMA of the weights.
+    config: TrainConfig,
+    accelerator: Accelerator,
+    model: Model,
+    denoiser: Denoiser,
+    features: Features,
+    on_validation: Callable[[int], float | None],
+) -> dict[str, torch.Tensor]:
+    """Train to `max_train_steps` from the last checkpoint, if there is one; return the averaged weights.
 
-    Equal runs end in equal bits on a CPU, however often they were interrupted. Raises UserError if the loss
-    is not finite.
+    Equal runs end in equal bits on a CPU, however often they were interrupted. `on_validation(step)` is called in
+    the main process with the averaged weights in place, and gives the validation loss if it measures one. Raises
+    UserError if the loss or its gradient is not finite, and if a checkpoint cannot be written.
     """
-    modules = trainable_modules(model, config.train)
-    parameters = list(modules.parameters())
-    optimizer = torch.optim.AdamW(
-        parameters,
-        lr=config.learning_rate,
-        betas=(config.adam_beta1, config.adam_beta2),
-        weight_decay=config.adam_weight_decay,
-        eps=config.adam_epsilon,
-        fused=True,
-    )
-    schedule = get_scheduler(
-        config.lr_scheduler,
-        optimizer,
-        num_warmup_steps=config.lr_warmup_steps,
-        num_training_steps=config.max_train_steps,
-    )
-    ema = EMAModel(parameters, decay=config.ema_decay, use_ema_warmup=True, power=0.75)
-    state = Checkpoint(modules, optimizer, schedule, ema, pending=[])
-    folder = config.out / "checkpoints"
-    folder.mkdir(exist_ok=True)
-    begin = latest_checkpoint(folder, state)
+    wrapped, state = prepare(config, accelerator, denoiser)
+    begin = resume(config, accelerator, state)
     scheduler = noise_scheduler(model.pipeline)
     log = config.out / "metrics.jsonl"
-    cut_metrics(log, begin)
-
-    bar = tqdm(total=config.max_train_steps, initial=min(begin, config.max_train_steps), desc="train", unit=" steps")
-    with bar:
-        for step in range(begin, config.max_train_steps):
-            done = step + 1
+    first = accelerator.is_main_process
+    if first:
+        cut_metrics(log, begin)
+    n_pieces = config.gradient_accumulation_steps
+    parts = range(accelerator.process_index * n_pieces, (accelerator.process_index + 1) * n_pieces)
+    steps = range(begin, config.max_train_steps)
+    batches = load_batches(config, model, features, steps, parts, accelerator.num_processes * n_pieces)
+    signals: list[int] = []
+    bar = tqdm(
+        total=config.max_train_steps,
+        initial=min(begin, config.max_train_steps),
+        desc="train",
+        unit=" steps",
+        mininterval=0.1 if sys.stderr.isatty() else 10.0,
+        disable=not first,
+    )
+    writer = CheckpointWriter(config.out / "checkpoints", config.checkpoints_total_limit, config.checkpoints_keep_best)
+    with bar, writer, captured_maps(config.entity_loss, denoiser.unet) as maps:
+        for done in range(begin + 1, config.max_train_steps + 1):
             last = done == config.max_train_steps
             started = time.perf_counter()
-            with whole_step() as stopped:
-                loss = batch_loss(config, model, scheduler, load_batch(config, model, features, step))
-                if not torch.isfinite(loss):
-                    raise UserError(
-                        f"{config.out}: the loss of step {done} is not finite; the last checkpoint is kept, "
-                        "start again from it with a smaller --set learning_rate in another --out"
-                    )
-                loss.backward()  # type: ignore[no-untyped-call]
-                grad_norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-                learning_rate = schedule.get_last_lr()[0]
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad()
-                ema.step(parameters)
-
-                state.pending.append((loss.item(), grad_norm.item(), time.perf_counter() - started))
-                if done % config.logging_steps == 0 or last:
-                    line = mean_metrics(state.pending, done, learning_rate, config.train_batch_size)
-                    append_metrics(log, line)
-                    state.pending.clear()
-                    bar.set_postfix(loss=f"{line['loss']:.4f}")
+            writer.check()
+            with interrupts_deferred(signals):
+                learning_rate = state.schedule.get_last_lr()[0]
+                loss, grad_norm, entity_loss, stopped = take_step(
+                    config, accelerator, model, wrapped, scheduler, state, batches, done, stop=bool(signals), maps=maps
+                )
+                told = (loss, grad_norm, time.perf_counter() - started)
+                state.pending.append(told if entity_loss is None else (*told, entity_loss))
                 bar.update()
-                if done % config.checkpointing_steps == 0 or last or stopped:
-                    save_checkpoint(folder, state, done)
-                    prune(folder, config.checkpoints_total_limit)
-            if done % config.validation_steps == 0 and not last:
-                with ema_weights(ema, parameters):
-                    on_validation(done)
-    return ema
+                if done % config.logging_steps == 0 or last:
+                    line = mean_metrics(
+                        state.pending, done, learning_rate, config.train_batch_size, len(features.pairs)
+                    )
+                    if first:
+                        log_metrics(accelerator, log, line)
+                    bar.set_postfix(progress_words(line), refresh=False)
+                    state.pending.clear()
+                if accelerator.num_processes == 1:  # there is nobody to agree with
+                    stopped = bool(signals)
+            val_loss = None
+            validates = done % config.validation_steps == 0 and not last and not stopped
+            # a sharded UNet cannot draw in one process alone
+            if validates and first and not accelerator.is_fsdp2:
+                with ema_weights(state):
+                    val_loss = on_validation(done)
+            due = done % config.checkpointing_steps == 0 or (validates and config.checkpoints_keep_best > 0)
+            if due or last or stopped:
+                with interrupts_deferred(signals):
+                    writer.save(state, done, val_loss, here=first)
+            if stopped:
+                writer.wait()
+                accelerator.wait_for_everyone()
+                signal.raise_signal(signals[0] if signals else signal.SIGTERM)
+    if signals:  # too late for a step: what is saved is the end
+        signal.raise_signal(signals[0])
+    with ema_weights(state):
+        return {name: whole(parameter) for name, parameter in state.parameters.items()}
+
+
+def prepare(config: TrainConfig, accelerator: Accelerator, denoiser: Denoiser) -> tuple[nn.Module, Checkpoint]:
+    """The module as accelerate runs it, and the state of a run that has not begun."""
+    optimizer = build_optimizer(config, list(trained_parameters(denoiser).values()))
+    wrapped, prepared = accelerator.prepare(denoiser, optimizer)
+    parameters = trained_parameters(denoiser)  # FSDP has put shards in their place
+    ema = EMAModel(
+        parameters.values(),
+        decay=config.ema_decay**config.ema_interval,
+        use_ema_warmup=True,
+        power=0.75,
+        foreach=accelerator.device.type == "cuda",  # other rounding: a CPU's weights stay what they were
+    )
+    schedule = build_schedule(config, prepared.optimizer)
+    return wrapped, Checkpoint(parameters, prepared, schedule, ema, accelerator.scaler, to_plain(config), [])
+
+
+def resume(config: TrainConfig, accelerator: Accelerator, state: Checkpoint) -> int:
+    """Load the last checkpoint of the run, or the one it is to begin from, and return its step; 0 without any."""
+    path = None
+    if accelerator.is_main_process:
+        folder = config.out / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        path = find_latest(folder)
+        if path is None and config.resume != "auto":
+            path = Path(config.resume)
+    path = broadcast_object_list([path])[0]
+    return 0 if path is None else load_checkpoint(path, state)
 
 
 @contextmanager
-def whole_step() -> Iterator[list[int]]:
-    """Within the block Ctrl-C and SIGTERM only add to the list; the first of them takes effect at its end.
-
-    A step is never torn, and what raises in the middle of a C++ call cannot swallow the interrupt.
-    """
-    stopped: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
-        yield stopped
+def ema_weights(state: Checkpoint) -> Iterator[None]:
+    """Within the block the parameters hold their moving averages, once there are any."""
+    if state.ema.optimization_step == 0:
+        yield
         return
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in handlers:
-        signal.signal(number, lambda number, _: stopped.append(number))
-    try:
-        yield stopped
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    if stopped:
-        signal.raise_signal(stopped[0])
-
-
-@contextmanager
-def ema_weights(ema: EMAModel, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Within the block the parameters hold their moving averages."""
-    ema.store(parameters)
-    ema.copy_to(parameters)
+    weights = list(state.parameters.values())
+    state.ema.store(weights)
+    state.ema.copy_to(weights)
     try:
         yield
     finally:
-        ema.restore(parameters)
+        state.ema.restore(weights)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, DiffusionPipeline
 from diffusers.training_utils import compute_snr
@@ -20,23 +18,19 @@ def moments_to_latents(moments: torch.Tensor, noise: torch.Tensor, vae: Autoenco
 
 
 def diffusion_loss(
-    pipeline: DiffusionPipeline,
     scheduler: DDPMScheduler,
+    predicted: torch.Tensor,
     latents: torch.Tensor,
     noise: torch.Tensor,
     timesteps: torch.Tensor,
-    context: torch.Tensor,
-    pooled: torch.Tensor | None,
     *,
     snr_gamma: float | None = None,
 ) -> torch.Tensor:
-    """Mean squared error of what the UNet predicts (epsilon, v or sample, as the scheduler's configuration says).
+    """Squared error `[B]` of what the UNet predicts: epsilon, v or sample, as the scheduler's configuration says.
 
-    `scheduler` is the forward process; `latents`, `noise` `[B,C,h,w]`, `timesteps` `[B]`, `context` `[B,T,D]`;
-    `pooled` `[B,P]` for SDXL, whose time ids are those of an uncropped square.
+    `scheduler` is the forward process; `predicted`, `latents`, `noise` `[B,C,h,w]`, `timesteps` `[B]`.
     `snr_gamma`: min-SNR weights (arXiv 2303.09556).
     """
-    noisy = scheduler.add_noise(latents, noise, timesteps)
     prediction_type = scheduler.config.prediction_type
     if prediction_type == "epsilon":
         target = noise
@@ -44,19 +38,32 @@ def diffusion_loss(
         target = scheduler.get_velocity(latents, noise, timesteps)
     else:
         target = latents
-    added: dict[str, Any] = {}
-    if pooled is not None:
-        side = latents.shape[-1] * pipeline.vae_scale_factor
-        time_ids = torch.tensor([[side, side, 0, 0, side, side]], dtype=context.dtype, device=context.device)
-        added = {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": time_ids.expand(len(latents), -1)}}
-    predicted = pipeline.unet(noisy, timesteps, encoder_hidden_states=context, **added).sample
     losses = F.mse_loss(predicted.float(), target.float(), reduction="none").mean(dim=(1, 2, 3))
     if snr_gamma is not None:
         snr = compute_snr(scheduler, timesteps)
         # The network's error counts as an error of x0 times SNR (epsilon) or times SNR + 1 (v).
         divisor = {"epsilon": snr, "v_prediction": snr + 1}.get(prediction_type, torch.ones_like(snr))
         losses = losses * snr.clamp(max=snr_gamma) / divisor.clamp(min=1e-8)
-    return losses.mean()
+    return losses
+
+
+def added_conditions(
+    pipeline: DiffusionPipeline,
+    pooled: torch.Tensor | None,
+    latents: torch.Tensor,
+    time_ids: torch.Tensor | None = None,
+) -> dict[str, torch.Tensor] | None:
+    """SDXL's `added_cond_kwargs` from `pooled` `[B,P]` and `time_ids` `[B,6]`; None for SD1.5.
+
+    Without `time_ids`, those of uncropped pictures.
+    """
+    if pooled is None:
+        return None
+    if time_ids is not None:
+        return {"text_embeds": pooled, "time_ids": time_ids.to(pooled.dtype)}
+    height, width = (side * pipeline.vae_scale_factor for side in latents.shape[-2:])
+    time_ids = torch.tensor([[height, width, 0, 0, height, width]], dtype=pooled.dtype, device=pooled.device)
+    return {"text_embeds": pooled, "time_ids": time_ids.expand(len(latents), -1)}
 
 
 def noise_scheduler(pipeline: DiffusionPipeline) -> DDPMScheduler:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from llm4gen_data.runs import read_json
+from llm4gen_data.runs import read_json, sha256_file
 from tests.commands import assert_one_line, run, start
 
 N_PAIRS, N_STEPS, N_KILLS = 24, 60, 5
@@ -28,7 +30,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(pairs: Path, out: Path, *more: object) -> list[object]:
-    settings = ("cam.num_heads=4", "checkpointing_steps=7", "logging_steps=5", "validation_steps=1000")
+    settings = ("cam.num_heads=4", "checkpointing_steps=7", "logging_steps=5", "validation_steps=1000", "threads=1")
     sets = [word for setting in (*settings, "num_validation_images=2") for word in ("--set", setting)]
     command = ["llm4gen-model", "train", "--data", pairs, "--out", out, "--train", "cam+unet", "--train-batch-size", 8]
     return [*command, "--max-train-steps", N_STEPS, *sets, *more]
@@ -39,16 +41,17 @@ def weights(out: Path) -> dict[str, bytes]:
 
 
 def progress(out: Path) -> int:
-    names = [path.stem for path in (out / "checkpoints").glob("[0-9]*.pt")]
+    names = [path.stem for path in (out / "checkpoints").glob("[0-9]*.json")]
     return max(map(int, names), default=0)
 
 
-def test_five_kills_change_no_bit(pairs: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+def kill_and_resume(pairs: Path, folder: Path, n_kills: int) -> tuple[Path, Path, list[float]]:
+    """An undisturbed run, one killed with -9 at so many random moments and then finished, and those moments."""
+    whole, killed = folder / "whole", folder / "killed"
     result = run(*arguments(pairs, whole))
     assert result.returncode == 0, result.stderr
-    rng = random.Random(5)
-    moments = sorted(rng.uniform(0, N_STEPS - 8) for _ in range(N_KILLS))
+    rng = random.Random(n_kills)
+    moments = sorted(rng.uniform(0, N_STEPS - 8) for _ in range(n_kills))
     for moment in moments:
         process = start(*arguments(pairs, killed))
         end = time.monotonic() + 120
@@ -61,6 +64,11 @@ def test_five_kills_change_no_bit(pairs: Path, tmp_path: Path) -> None:
         process.communicate(timeout=60)
     result = run(*arguments(pairs, killed))
     assert result.returncode == 0, result.stderr
+    return whole, killed, moments
+
+
+def test_five_kills_change_no_bit(pairs: Path, tmp_path: Path) -> None:
+    whole, killed, moments = kill_and_resume(pairs, tmp_path, N_KILLS)
     assert weights(killed) == weights(whole)
     assert len(weights(whole)) == 2
     logged = [[json.loads(line)["loss"] for line in (out / "metrics.jsonl").open()] for out in (whole, killed)]
@@ -71,13 +79,68 @@ def test_five_kills_change_no_bit(pairs: Path, tmp_path: Path) -> None:
     assert again.returncode == 0
     assert "complete" in again.stdout
     assert_one_line(run(*arguments(pairs, killed, "--seed", 1)), 1, "seed: 0 -> 1")
-    # a checkpoint of another shape, and one with code in it
+    # a damaged checkpoint is put aside; one with code in it or of another shape is refused, even if its hash is right
     last = sorted((killed / "checkpoints").glob("*.pt"))[-1]
+    last.write_bytes(last.read_bytes()[:9999])
     longer = arguments(pairs, killed, "--max-train-steps", N_STEPS + 5)
-    torch.save({**torch.load(last, weights_only=True), "modules": {"cam.x": torch.zeros(2)}}, last)
-    assert_one_line(run(*longer), 1, last.name, "not a checkpoint of this run")
-    torch.save(Path("x"), last)
-    assert_one_line(run(*longer), 1, last.name, "not a checkpoint of this run")
+    result = run(*longer)
+    assert result.returncode == 0, result.stderr
+    assert f"{last.name}: damaged" in result.stderr
+    assert "going on from the one before it" in result.stderr
+    assert last.with_suffix(".damaged").is_file()
+    last = sorted((killed / "checkpoints").glob("*.pt"))[-1]
+    longer = arguments(pairs, killed, "--max-train-steps", N_STEPS + 6)
+    for content in ({**torch.load(last, weights_only=True), "weights": {"cam.x": torch.zeros(2)}}, Path("x")):
+        torch.save(content, last)
+        last.with_suffix(".json").write_text(json.dumps({"step": N_STEPS, "sha256": sha256_file(last)}))
+        assert_one_line(run(*longer), 1, last.name, "not a checkpoint of this run")
+
+
+def launch(n_processes: int, *command: object) -> list[object]:
+    """The command in so many processes, as torchrun and `accelerate launch` start them."""
+    torchrun = ("python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", n_processes)
+    return [*torchrun, "--no-python", Path(sys.executable).parent / str(command[0]), *command[1:]]
+
+
+def test_two_processes_take_the_same_steps_as_one(pairs: Path, tmp_path: Path) -> None:
+    """Per step: the same loss to 1e-5 for the same global batch, also in pieces; the same weights to rounding."""
+    settings = ("--max-train-steps", 12, "--set", "logging_steps=1")
+    outs = {name: tmp_path / name for name in ("one", "two", "pieces")}
+    one = run(*arguments(pairs, outs["one"], *settings))
+    assert one.returncode == 0, one.stderr
+    two = run(*launch(2, *arguments(pairs, outs["two"], *settings)), OMP_NUM_THREADS="1")
+    assert two.returncode == 0, two.stderr
+    in_pieces = arguments(pairs, outs["pieces"], *settings, "--set", "gradient_accumulation_steps=2")
+    pieces = run(*launch(2, *in_pieces), OMP_NUM_THREADS="1")
+    assert pieces.returncode == 0, pieces.stderr
+    logs = {name: [json.loads(line) for line in (out / "metrics.jsonl").open()] for name, out in outs.items()}
+    for name in ("two", "pieces"):
+        worst = max(abs(a["loss"] - b["loss"]) for a, b in zip(logs["one"], logs[name], strict=True))
+        print(f"{name}: {len(logs[name])} steps, losses differ by at most {worst:.1e}")
+        assert len(logs[name]) == 12
+        assert worst < 1e-5
+        for path in (outs["one"] / "model").rglob("*.safetensors"):
+            mine, theirs = load_file(path), load_file(outs[name] / path.relative_to(outs["one"]))
+            assert max((mine[key] - theirs[key]).abs().max().item() for key in mine) < 1e-5
+    assert len(list((outs["two"] / "checkpoints").glob("*.pt"))) == 2
+
+
+def test_ctrl_c_saves_and_a_second_one_stops_at_once(pairs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = arguments(pairs, out, "--max-train-steps", 5000, "--set", "checkpointing_steps=5")
+    for presses in (1, 2):
+        process = start(*command)
+        before = progress(out)
+        end = time.monotonic() + 120
+        while progress(out) <= before and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+        for _ in range(presses):
+            os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "Interrupted. The same command again goes on from here." in errors
+        assert "Traceback" not in errors
+        assert progress(out) > before
 
 
 def test_a_cache_of_another_encoder_is_refused(pairs: Path, tmp_path: Path) -> None:

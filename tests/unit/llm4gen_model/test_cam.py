@@ -70,6 +70,13 @@ def test_forward_equals_the_released_arithmetic() -> None:
         assert torch.equal(cam(text, llm, scale=0.5)[:, 7:], 0.5 * output[:, 7:])
 
 
+def test_sdxl_is_as_wide_as_both_text_encoders() -> None:
+    cam = CrossAdapterModule(text_dim=768 + 1280)
+    assert sum(parameter.numel() for parameter in cam.parameters()) == 54_558_720  # 54.6M
+    with torch.no_grad():
+        assert cam(torch.randn(1, 77, 2048), torch.randn(1, 8, 2048)).shape == (1, 85, 2048)
+
+
 def test_initialisation_is_the_released_one() -> None:
     torch.manual_seed(0)
     block = CrossAdapterModule(text_dim=256, llm_dim=64, num_heads=8).CrossFusionModule[0]

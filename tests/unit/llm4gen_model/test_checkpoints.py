@@ -52,7 +52,10 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     ("change", "line"),
     [
         (lambda s: s.pop(FFN), f"lacks 1 of 20 tensors: {FFN}"),
-        (lambda s: s.update(a=torch.zeros(1), b=torch.zeros(1)), "holds 2 tensors that no CAM has: a, b"),
+        (
+            lambda s: s.update(a=torch.zeros(1), b=torch.zeros(1)),
+            "holds 2 tensors that no CrossAdapterModule has: a, b",
+        ),
         (lambda s: s.update({FFN: torch.zeros(3, 4)}), rf"{FFN}: shape \[3, 4\], expected \[128, 32\]"),
         (lambda s: s[FFN].__setitem__((0, 0), float("nan")), f"{FFN}: holds values that are not finite"),
         (lambda s: s.update({FFN: torch.zeros(128, 32, dtype=torch.int64)}), f"{FFN}: expected a tensor of floats"),
@@ -102,7 +105,10 @@ def test_a_saved_cam_is_read_back(tmp_path: Path) -> None:
         ({"text_dim": 64}, r"llm_proj\.weight: shape \[32, 20\], expected \[64, 20\]"),
         ({"llm_dim": "20"}, "llm_dim = '20': expected a whole number"),
         ({"num_heads": 0}, "num_heads = 0: expected a whole number"),
-        ({"_class_name": "UNet2DConditionModel"}, "not the config of a CrossAdapterModule"),
+        (
+            {"_class_name": "UNet2DConditionModel"},
+            "_class_name .UNet2DConditionModel.: expected one of CrossAdapterModule",
+        ),
     ],
 )
 def test_config_and_weights_must_agree(tmp_path: Path, config: dict[str, Any], line: str) -> None:

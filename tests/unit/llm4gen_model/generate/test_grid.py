@@ -1,6 +1,6 @@
 from PIL import Image
 
-from llm4gen_model.generate.grid import CELL_PIXELS, MARGIN_PIXELS, MAX_LINES, _font, draw_grid, fitted, wrapped
+from llm4gen_model.generate.grid import CELL_PIXELS, MARGIN_PIXELS, MAX_LINES, draw_grid, fitted, text_font, wrapped
 
 
 def test_small_pictures_are_enlarged_by_whole_factors_and_large_ones_shrunk() -> None:
@@ -15,7 +15,7 @@ def test_small_pictures_are_enlarged_by_whole_factors_and_large_ones_shrunk() ->
 
 
 def test_long_texts_are_wrapped_and_cut_with_an_ellipsis() -> None:
-    font = _font()
+    font = text_font()
     lines = wrapped("a small red circle left of a large blue square", font, 150)
     assert len(lines) > 1
     assert all(font.getlength(line) <= 150 for line in lines)

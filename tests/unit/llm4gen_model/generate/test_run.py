@@ -1,21 +1,29 @@
+import dataclasses
 import functools
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from diffusers import UNet2DConditionModel
 from PIL import Image
 
 from llm4gen_data.config import load_config
 from llm4gen_data.errors import UsageError, UserError
 from llm4gen_data.parquet import GENERATED_IMAGE_SCHEMA, PROMPT_SCHEMA
 from llm4gen_data.runs import is_complete, sha256_file
+from llm4gen_model.conditioning import PromptEncoder
 from llm4gen_model.generate import run
 from llm4gen_model.generate.config import GenerateConfig
+from llm4gen_model.generate.metadata import read_about
+from llm4gen_model.generate.plan import list_columns
 from llm4gen_model.generate.run import generate
 from llm4gen_model.generate.sampling import sample_images
+from llm4gen_model.peers.ella import TimestepAwareSemanticConnector
 from tests import factories
 
 MODELS = {"plain": 0, "fused": 1, "org/fused": 2, "org.fused": 3, "org fused": 4}
@@ -28,8 +36,9 @@ def cam_model(name: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_model(name: str, *, device: str, dtype: str) -> Any:
-        assert (device, dtype) == ("cpu", "float32")
+    def load_model(name: str, *, device: str, dtype: str, offload: bool, **options: Any) -> Any:
+        assert (device, dtype, offload) == ("cpu", "float32", False)
+        assert set(options.values()) == {None}
         return cam_model(name)
 
     monkeypatch.setattr("llm4gen_model.models.load_model", load_model)
@@ -74,7 +83,19 @@ def test_a_run_holds_every_image_its_manifest_and_a_grid(tmp_path: Path, prompts
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["n_images"] == 12
     assert manifest["fingerprint"]["models"] == {"plain": {"seed": 0}, "fused": {"seed": 1}}
-    assert manifest["fingerprint"]["sampling"]["guidance_scale"] == 7.5
+    # what earlier versions wrote, so that their runs go on
+    assert manifest["fingerprint"]["sampling"] == {
+        "samples_per_prompt": 2,
+        "seed": 7,
+        "num_inference_steps": 2,
+        "guidance_scale": 7.5,
+        "negative_prompt": "",
+        "cam_scale": 1.0,
+        "dtype": "float32",
+    }
+    provenance = json.loads(pq.read_schema(out / "images.parquet").metadata[b"llm4gen"])
+    assert provenance["fingerprint"] == manifest["fingerprint"]
+    assert "torch" in provenance["versions"]
     assert "torch" in manifest["versions"]
 
 
@@ -164,8 +185,138 @@ def test_model_names_become_folders_and_must_differ(tmp_path: Path, prompts: Pat
         ({"batch_size": 0}, "batch_size: expected at least 1"),
         ({"seed": -1}, "seed: expected at least 0"),
         ({"guidance_scale": float("nan")}, "guidance_scale: expected a finite number"),
+        ({"height": 20}, "height: expected a multiple of 8"),
+        ({"dtype": "float8"}, "dtype"),
     ],
 )
 def test_settings_that_draw_nothing_are_refused(tmp_path: Path, values: dict[str, Any], line: str) -> None:
     with pytest.raises(UsageError, match=line):
         configured(tmp_path / "prompts.txt", **values)
+
+
+def test_every_png_says_how_it_was_drawn(tmp_path: Path, prompts: Path) -> None:
+    out = tmp_path / "out"
+    generate(configured(prompts, models=["fused"], samples_per_prompt=2, seed=7, negative_prompt="blurry"), out)
+    with Image.open(out / "images/fused/00001-01.png") as image:
+        about = read_about(image)
+        assert image.info["parameters"].splitlines() == [
+            "a blue ball left of a green cone",
+            "Negative prompt: blurry",
+            "Steps: 2, Sampler: DDIMScheduler, CFG scale: 7.5, Seed: 8, Size: 16x16, Model: fused, "
+            f"Version: llm4gen {about['versions']['llm4gen']}",
+        ]
+    assert (about["prompt"], about["seed"], about["model"]) == ("a blue ball left of a green cone", 8, "fused")
+    assert about["guidance_scale"] == 7.5
+    assert {"torch", "diffusers"} < set(about["versions"])
+    with (
+        pytest.raises(UserError, match=r"grid\.png: carries no llm4gen metadata"),
+        Image.open(out / "grid.png") as grid,
+    ):
+        read_about(grid)
+
+
+def test_two_models_are_never_in_memory_together(
+    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[weakref.ref[Any]] = []
+
+    def load_model(name: str, **_: Any) -> Any:
+        assert all(reference() is None for reference in alive)
+        model = factories.cam_model(name, seed=MODELS[name])
+        alive.append(weakref.ref(model.pipeline.unet))
+        return model
+
+    monkeypatch.setattr("llm4gen_model.models.load_model", load_model)
+    generate(configured(prompts, models=["plain", "fused", "org/fused"]), tmp_path / "out")
+    assert len(alive) == 5  # each once to know what it is; the last is drawn with at once
+
+
+def test_a_compiled_unet_sees_one_shape_and_draws_the_same(
+    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: set[tuple[int, ...]] = set()
+
+    def compiled(unet: UNet2DConditionModel, *, dynamic: bool) -> None:
+        assert not dynamic
+        unet.register_forward_pre_hook(lambda _, args: shapes.add(tuple(args[0].shape)))
+
+    monkeypatch.setattr(UNet2DConditionModel, "compile", compiled)
+    monkeypatch.setattr("llm4gen_model.models.load_model", lambda name, **_: factories.cam_model(name, MODELS[name]))
+    generate(configured(prompts, models=["fused"], batch_size=2, compile=True), tmp_path / "compiled")
+    assert shapes == {(4, 4, 8, 8)}  # two images, with and without the prompt
+    generate(configured(prompts, models=["fused"], batch_size=2), tmp_path / "out")
+    for path in sorted((tmp_path / "out/images/fused").iterdir()):
+        assert np.abs(pixels(path) - pixels(tmp_path / "compiled/images/fused" / path.name)).max() <= 1
+
+
+def test_the_base_of_a_model_stands_beside_it(tmp_path: Path, prompts: Path) -> None:
+    config = configured(prompts, models=["cam-mini"], compare="base")
+    loaded: list[str] = []
+
+    class Loader:
+        def load(self, name: str) -> Any:
+            loaded.append(name)
+            return dataclasses.replace(cam_model("plain"), name=name)
+
+    assert [column.name for column in list_columns(config, Loader())] == ["mini", "cam-mini"]  # type: ignore[arg-type]
+    both = configured(prompts, models=["mini", "cam-mini"], compare="base")
+    assert [column.name for column in list_columns(both, Loader())] == ["mini", "cam-mini"]  # type: ignore[arg-type]
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    (saved / "model_index.json").write_text('{"_class_name": "LLM4GenPipeline"}')
+    with pytest.raises(UsageError, match="does not say what its base is"):
+        list_columns(configured(prompts, models=[str(saved)], compare="base"), Loader())  # type: ignore[arg-type]
+
+
+def test_another_scheduler_draws_another_image_and_an_unknown_one_is_refused(
+    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llm4gen_model.models.load_model", lambda name, **_: factories.cam_model(name, MODELS[name]))
+    generate(configured(prompts, models=["fused"]), tmp_path / "out")
+    generate(configured(prompts, models=["fused"], scheduler="EulerDiscreteScheduler"), tmp_path / "euler")
+    name = "images/fused/00000-00.png"
+    assert (pixels(tmp_path / "out" / name) != pixels(tmp_path / "euler" / name)).any()
+    with Image.open(tmp_path / "euler" / name) as image:
+        assert read_about(image)["scheduler"] == "EulerDiscreteScheduler"
+    with pytest.raises(UsageError, match="such as EulerDiscreteScheduler"):
+        generate(configured(prompts, models=["fused"], scheduler="EulerDiscretScheduler"), tmp_path / "other")
+    with pytest.raises(UsageError, match="scheduler 'UNet2DModel' is unknown"):
+        generate(configured(prompts, models=["fused"], scheduler="UNet2DModel"), tmp_path / "other")
+
+
+def test_without_the_language_models_tokens_the_base_draws(tmp_path: Path, prompts: Path) -> None:
+    generate(configured(prompts, models=["fused"], drop_llm_tokens=True), tmp_path / "dropped")
+    generate(configured(prompts, models=["fused"]), tmp_path / "kept")
+    name = "images/fused/00001-00.png"
+    embeds = PromptEncoder.from_pipeline(cam_model("fused").pipeline).encode(["a blue ball left of a green cone"])
+    (plain,) = sample_images(cam_model("fused").pipeline, embeds, [0], num_inference_steps=2, guidance_scale=7.5)
+    assert np.abs(pixels(tmp_path / "dropped" / name) - np.asarray(plain, dtype=int)).max() <= 1
+    assert (pixels(tmp_path / "dropped" / name) != pixels(tmp_path / "kept" / name)).any()
+
+
+def test_long_prompts_read_in_chunks_do_not_depend_on_their_neighbours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llm4gen_model.models.load_model", lambda name, **_: factories.cam_model(name, MODELS[name]))
+    file = tmp_path / "prompts.txt"
+    file.write_text("a red cube\na blue ball left of a green cone on a table\na yellow star\n")
+    options = {"models": ["fused"], "long_prompts": "chunk"}
+    generate(configured(file, **options, batch_size=3), tmp_path / "three")
+    generate(configured(file, **options, batch_size=1), tmp_path / "one")
+    for path in sorted((tmp_path / "one/images/fused").iterdir()):
+        assert np.abs(pixels(path) - pixels(tmp_path / "three/images/fused" / path.name)).max() <= 1
+
+
+def test_a_connector_that_uses_the_timestep_draws(
+    tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    ella = TimestepAwareSemanticConnector(text_dim=32, llm_dim=20, num_layers=1, num_heads=2, num_latents=4)
+    model = cam_model("plain")
+    encoder = PromptEncoder.from_pipeline(model.pipeline, llm=factories.language_model(), cam=ella.eval())
+    timed = dataclasses.replace(model, prompt_encoder=encoder)
+    monkeypatch.setattr("llm4gen_model.models.load_model", lambda name, **_: timed)
+    generate(configured(prompts, models=["plain"]), tmp_path / "out")
+    generate(configured(prompts, models=["plain"], drop_llm_tokens=True), tmp_path / "dropped")
+    name = "images/plain/00000-00.png"
+    assert (pixels(tmp_path / "out" / name) != pixels(tmp_path / "dropped" / name)).any()

@@ -1,0 +1,1 @@
+"""Where a model looks: cross-attention of words, captured and drawn."""

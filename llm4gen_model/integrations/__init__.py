@@ -1,0 +1,1 @@
+"""CAM in programs other than diffusers' pipelines: ComfyUI, and diffusers' modular SDXL."""

@@ -1,0 +1,1 @@
+"""Connectors of other works in the CAM's socket, to compare with."""
