@@ -20,7 +20,7 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 
 unit: $(INSTALLED)
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit -n 2
 
 integration: $(INSTALLED)
 	$(BIN)/python -m pytest tests/integration -s --durations=10

@@ -15,8 +15,8 @@ import transformers
 from accelerate import init_empty_weights
 from diffusers import UNet2DConditionModel
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
-from huggingface_hub import hf_hub_download, snapshot_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from llm4gen_data.errors import UserError
 from llm4gen_data.runs import read_json
@@ -53,22 +53,17 @@ def find_folder(name_or_path: str) -> Path | None:
     for folder in (bundled, Path(name_or_path)):
         if folder is not None and folder.is_dir():
             return folder if layout_file(folder) is not None else None
-    patterns = {
+    needed = {
         PIPELINE_FILE: [PIPELINE_FILE],
         EXPORT_FILE: [EXPORT_FILE, "cam/*", "unet/*", "lora/*"],
         RELEASED_FILE: [RELEASED_FILE, "unet/*"],
     }
-    for file, needed in patterns.items():
-        try:
-            hf_hub_download(name_or_path, file)
-            return Path(snapshot_download(name_or_path, allow_patterns=needed))
-        except (HFValidationError, LocalEntryNotFoundError):
-            return None  # no id, or no hub to be reached
-        except EntryNotFoundError:
-            continue
-        except (HfHubHTTPError, OSError):
-            return None
-    return None
+    try:
+        # asks once where hf_hub_download would try for half a minute before it says that there is no hub
+        file = layout_file(Path(snapshot_download(name_or_path, allow_patterns=list(needed))))
+        return None if file is None else Path(snapshot_download(name_or_path, allow_patterns=needed[file]))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError):
+        return None  # no id, no such model, or no hub to be reached
 
 
 def layout_file(folder: Path) -> str | None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from llm4gen_data.runs import read_json, sha256_file
 from tests.commands import assert_one_line, run, start
 
-N_PAIRS, N_STEPS, N_KILLS = 24, 60, 5
+N_PAIRS, N_STEPS, N_KILLS = 24, 60, 3  # tests.performance.train_kills kills more often
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def kill_and_resume(pairs: Path, folder: Path, n_kills: int) -> tuple[Path, Path
     return whole, killed, moments
 
 
-def test_five_kills_change_no_bit(pairs: Path, tmp_path: Path) -> None:
+def test_kills_change_no_bit(pairs: Path, tmp_path: Path) -> None:
     whole, killed, moments = kill_and_resume(pairs, tmp_path, N_KILLS)
     assert weights(killed) == weights(whole)
     assert len(weights(whole)) == 2

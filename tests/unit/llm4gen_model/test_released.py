@@ -231,31 +231,18 @@ def test_a_language_model_of_another_width_is_refused(folders: dict[str, Path], 
 def test_a_hub_id_in_the_authors_layout_loads_like_the_folder(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from huggingface_hub.errors import EntryNotFoundError
-
-    asked: list[Any] = []
-
-    def hf_hub_download(repo_id: str, filename: str) -> str:
-        asked.append(filename)
-        if filename != "projector.pth":
-            raise EntryNotFoundError(filename)
-        return str(folders["tiny"] / filename)
+    asked: list[list[str]] = []
 
     def snapshot_download(repo_id: str, allow_patterns: list[str]) -> str:
-        asked.append((repo_id, allow_patterns))
+        assert repo_id == "authors/LLM4GEN-models"
+        asked.append(allow_patterns)
         return str(folders["tiny"])
 
-    monkeypatch.setattr("llm4gen_model.layouts.hf_hub_download", hf_hub_download)
     monkeypatch.setattr("llm4gen_model.layouts.snapshot_download", snapshot_download)
     places: dict[str, Any] = {"base": str(folders["tiny base"]), "llm": str(folders["tiny llm"])}
     model = load_model("authors/LLM4GEN-models", **places)
     assert model.name == "authors/LLM4GEN-models"
-    assert asked == [
-        "model_index.json",
-        "llm4gen.json",
-        "projector.pth",
-        ("authors/LLM4GEN-models", ["projector.pth", "unet/*"]),
-    ]
+    assert asked == [["model_index.json", "llm4gen.json", "projector.pth"], ["projector.pth", "unet/*"]]
     assert model.identity["cam"] == load(folders).identity["cam"]
 
 
