@@ -22,7 +22,6 @@ from llm4gen_data.errors import UserError
 from llm4gen_data.runs import read_json
 from llm4gen_model.conditioning import PromptEncoder
 from llm4gen_model.family import BUNDLED
-from llm4gen_model.layouts import EXPORT_FORMAT as EXPORT_FORMAT
 from llm4gen_model.layouts import (
     PIPELINE_FILE,
     find_folder,
@@ -30,9 +29,9 @@ from llm4gen_model.layouts import (
     load_unet,
     loading,
     read_connector,
+    read_export,
     read_unet,
 )
-from llm4gen_model.layouts import read_export as read_export
 from llm4gen_model.llm import LANGUAGE_MODELS, LanguageModel, require_same_llm, settings_of
 from llm4gen_model.llms.clip import CLIP_FEATURES, ClipFeatures
 

@@ -11,7 +11,8 @@ from diffusers import UNet2DConditionModel
 from diffusers.utils import convert_state_dict_to_diffusers
 
 from llm4gen_data.runs import fsync_folder, package_versions, write_json, write_text
-from llm4gen_model.models import EXPORT_FORMAT, MODEL_SPECS, Model, read_export
+from llm4gen_model.layouts import EXPORT_FORMAT, PIPELINE_FILE, find_folder, layout_file, read_export
+from llm4gen_model.models import MODEL_SPECS, Model
 from llm4gen_model.training.config import WHAT, TrainConfig
 
 CARD = """# {name}
@@ -79,9 +80,9 @@ def export_model(config: TrainConfig, model: Model, folder: Path, n_pairs: int) 
 
 
 def root_of(base: str) -> tuple[str, bool]:
-    """The base model under `base`, which may itself be an exported folder, and whether that has a UNet of its own."""
-    folder = Path(base)
-    if base in MODEL_SPECS or not (folder / "llm4gen.json").is_file():
+    """The base model under `base`, which may itself be made of one, and whether it has a UNet of its own."""
+    folder = find_folder(base) if base not in MODEL_SPECS else None
+    if folder is None or layout_file(folder) == PIPELINE_FILE:
         return base, False
     return str(read_export(folder)["base"]), any((folder / name).is_dir() for name in ("unet", "lora"))
 

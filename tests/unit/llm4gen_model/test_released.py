@@ -252,3 +252,34 @@ def test_what_the_layout_leaves_unsaid_is_as_in_the_released_script(folders: dic
     about = read_export(folders["tiny"])
     assert (about["base"], about["llm"]["name"]) == ("sd-legacy/stable-diffusion-v1-5", "rankgen-t5-xl-all")
     json.dumps(about)
+
+
+def test_training_goes_on_from_the_authors_weights(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llm4gen_model.layouts import RELEASED_ABOUT
+    from llm4gen_model.training.config import TrainConfig
+    from llm4gen_model.training.run import train
+
+    about: Any = RELEASED_ABOUT
+    monkeypatch.setitem(about, "base", str(folders["tiny base"]))
+    monkeypatch.setitem(about["llm"], "name", str(folders["tiny llm"]))
+    config = TrainConfig(
+        data=factories.pairs_parquet(tmp_path / "pairs.parquet", 4),
+        out=tmp_path / "run",
+        base=str(folders["tiny"]),
+        train="cam+unet",
+        resolution=16,
+        train_batch_size=2,
+        max_train_steps=2,
+        num_validation_images=1,
+        num_inference_steps=1,
+        threads=1,
+    )
+    train(config)
+    released, trained = load_model(str(folders["tiny"])), load_model(str(config.out / "model"))
+    assert trained.identity["llm"] == released.identity["llm"]
+    assert trained.identity["cam"] != released.identity["cam"]
+    assert trained.identity["unet"] != released.identity["unet"]
+    assert trained.identity["vae"] == released.identity["vae"]
+    assert trained.prompt_encoder.encode(["a red cube"]).prompt_embeds.shape == (1, 77 + 256, 32)
