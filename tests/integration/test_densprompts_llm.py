@@ -20,7 +20,7 @@ from tests.chats import described, known_texts
 from tests.commands import assert_one_line, run, start
 
 N = 40
-N_VLLM = 3
+N_VLLM = 1
 COMMAND = ("llm4gen-data", "build-densprompts", "--writer", "llm")
 TEXTS = known_texts(quotas(N), seed=0, tries=2)
 Reply = Callable[[dict[str, Any]], tuple[int, bytes]]
