@@ -159,7 +159,7 @@ class CountingModel:
         return [torch.full((1 + min(len(text), 11), 20), float(len(text))) for text in texts]
 
     def token_spans(self, text: str) -> list[tuple[int, int] | None]:
-        raise NotImplementedError
+        return [None] * len(text)
 
 
 def encoder_over(llm: Any, **options: Any) -> PromptEncoder:
