@@ -28,6 +28,9 @@ WINDOW_STEPS = 8
 class Batch:
     """What one step sees; latents and noise `[B,C,h,w]`, LLM features `[B,N,D]` and their mask `[B,N]`, or None.
 
+    `text_embeds` `[B,T,D]` and SDXL's `pooled_text_embeds` `[B,P]`, what the frozen text encoders say of `captions`,
+    are added by `load_batch`.
+
     `time_ids` `[B,6]` are SDXL's: original height and width, top and left of the cut, target height and width.
     `entities` are those of `entity_loss.entity_tokens`, for the loss on cross-attention maps.
     """
@@ -40,6 +43,8 @@ class Batch:
     llm_mask: torch.Tensor | None = None
     time_ids: torch.Tensor | None = None
     entities: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+    pooled_text_embeds: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +89,25 @@ def load_batch(
     moved = {name: to_device(tensor, config.device) for name, tensor in tensors.items()}
     if "llm_embeds" in moved:  # made float32 only there: half the bytes to move
         moved["llm_embeds"] = moved["llm_embeds"].float()
-    return replace(batch, **moved)  # type: ignore[arg-type]
+    text_embeds, pooled = encode_captions(config, model, batch.captions)
+    return replace(batch, **moved, text_embeds=text_embeds, pooled_text_embeds=pooled)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def encode_captions(
+    config: TrainConfig, model: Model, captions: Sequence[str]
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The text encoders' embeds and pooled embeds of a batch's captions, in the precision of training."""
+    dtype = torch.float16 if config.mixed_precision == "fp16" else torch.bfloat16
+    # a thread of its own has a precision of its own
+    with torch.autocast(torch.device(config.device).type, dtype, enabled=config.mixed_precision != "no"):
+        return model.prompt_encoder.text_embeds(captions)
 
 
 def make_batch(
     config: TrainConfig, model: Model, features: Features, step: int, part: int = 0, n_parts: int = 1
 ) -> Batch:
-    """The batch of `load_batch` in main memory, the language model's features in the type they are kept in."""
+    """The batch of `load_batch` in main memory: no text embeds, LLM features in the type they are kept in."""
     rows = part_rows(config, features, step, part, n_parts)
     moments, sizes = features.latents.moments(features.pairs, [row for row, _ in rows])
     shape = (moments[0].shape[0] // 2, *moments[0].shape[1:])

@@ -38,18 +38,17 @@ def batch_loss(
     config: TrainConfig, model: Model, denoiser: nn.Module, scheduler: DDPMScheduler, batch: Batch
 ) -> torch.Tensor:
     """The loss of a batch: a mean over its samples, so that the mean over equal pieces is that of the whole."""
-    with torch.no_grad():
-        text_embeds, pooled = model.prompt_encoder.text_embeds(batch.captions)
+    assert batch.text_embeds is not None
     noisy = scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
     if config.channels_last:
         noisy = noisy.contiguous(memory_format=torch.channels_last)
     predicted = denoiser(
         noisy,
         batch.timesteps,
-        text_embeds,
+        batch.text_embeds,
         batch.llm_embeds,
         batch.llm_mask,
-        added_conditions(model.pipeline, pooled, batch.latents, batch.time_ids),
+        added_conditions(model.pipeline, batch.pooled_text_embeds, batch.latents, batch.time_ids),
     )
     losses = diffusion_loss(
         scheduler, predicted, batch.latents, batch.noise, batch.timesteps, snr_gamma=config.snr_gamma

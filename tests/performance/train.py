@@ -1,7 +1,7 @@
 """What training costs: `python -m tests.performance.train [--train cam] [--device cuda --size sd15]`.
 
 On the mini family, same data, batch and precision, in interleaved rounds of one process: our step (caches, batches
-made ahead, text encoder online, everything that `llm4gen-model train` does a step), a loop in the manner of diffusers'
+made ahead, text encoder online with them, all that `llm4gen-model train` does), a loop in the manner of diffusers'
 train_text_to_image.py (VAE, text encoder and language model online, moving average every step), and the bound:
 forward, backward and optimizer on tensors that are already there. `step` is ours with the batch already there too.
 
@@ -103,12 +103,12 @@ def bound_step(config: TrainConfig, model: Model, batch: Batch) -> Callable[[], 
     parameters = list(trained_parameters(denoiser).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, fused=True)
     scheduler = noise_scheduler(model.pipeline)
-    text_embeds, pooled = model.prompt_encoder.text_embeds(batch.captions)
-    added = added_conditions(model.pipeline, pooled, batch.latents)
+    assert batch.text_embeds is not None
+    added = added_conditions(model.pipeline, batch.pooled_text_embeds, batch.latents)
     noisy = scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
 
     def step() -> None:
-        predicted = denoiser(noisy, batch.timesteps, text_embeds, batch.llm_embeds, batch.llm_mask, added)
+        predicted = denoiser(noisy, batch.timesteps, batch.text_embeds, batch.llm_embeds, batch.llm_mask, added)
         loss = diffusion_loss(scheduler, predicted, batch.latents, batch.noise, batch.timesteps).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -2,8 +2,8 @@
 
 import statistics
 import time
-from dataclasses import dataclass
-from itertools import repeat
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from llm4gen_model.cam import CrossAdapterModule
 from llm4gen_model.conditioning import PromptEncoder
 from llm4gen_model.models import Model
 from llm4gen_model.training.config import TrainConfig
-from llm4gen_model.training.loader import Batch
+from llm4gen_model.training.loader import Batch, encode_captions
 from llm4gen_model.training.loop import prepare, take_step
 from llm4gen_model.training.loss import noise_scheduler
 from llm4gen_model.training.trained import build_denoiser
@@ -86,7 +86,8 @@ def full_width(
     model = random_model(size)
     wrapped, state = prepare(config, accelerator, build_denoiser(config, model))
     scheduler = noise_scheduler(model.pipeline)
-    batches = repeat(synthetic_batch(size, batch_size, uses_llm=config.uses_llm))
+    batch = synthetic_batch(size, batch_size, uses_llm=config.uses_llm)
+    batches = (with_text(config, model, batch) for _ in count())  # the text encoders run in every step
     taken = []
     for step in range(1, n_rounds + 11):
         began = time.perf_counter()
@@ -143,8 +144,14 @@ def random_model(size: Size) -> Model:
     return Model("random", pipeline, encoder, {})
 
 
+def with_text(config: TrainConfig, model: Model, batch: Batch) -> Batch:
+    """The batch as `load_batch` leaves it."""
+    text_embeds, pooled = encode_captions(config, model, batch.captions)
+    return replace(batch, text_embeds=text_embeds, pooled_text_embeds=pooled)
+
+
 def synthetic_batch(size: Size, batch_size: int, *, uses_llm: bool) -> Batch:
-    """A batch as the loader gives it."""
+    """A batch as the loader gives it, without text embeds."""
     side = size.resolution // 8
     return Batch(
         captions=["a picture of some words that say little"] * batch_size,

@@ -35,6 +35,9 @@ def same(one: Batch, other: Batch, tolerance: float = 0.0) -> bool:
         and torch.equal(one.noise, other.noise)
         and torch.allclose(one.latents, other.latents, rtol=0, atol=tolerance)
         and torch.allclose(one.llm_embeds, other.llm_embeds, rtol=0, atol=tolerance)
+        and one.text_embeds is not None
+        and other.text_embeds is not None
+        and torch.equal(one.text_embeds, other.text_embeds)
     )
 
 
