@@ -63,7 +63,7 @@ _RELATIONS_TO_IT = {
 _TONE = r"(?:gray|beige|pale blue|sage|lilac)"
 _IS_PLAIN = r"(?: (?:that |which )?is (?:even|plain|solid|uniform)\b)?"
 # What is cut out before words are looked at: places in the frame, backgrounds, idioms that hold a word of ours.
-_CUT_OUT = [
+CUT_OUT = [
     re.compile(
         r"\b(?:in|at|near|on) the (?:(?:upper|lower|top|bottom) (?:left|right)(?: corner)?|top|bottom|middle|center"
         r"|(?:left|right|upper|lower) (?:side|edge|part|half))(?: of the (?:frame|picture|image|drawing|scene))?\b"
@@ -79,7 +79,7 @@ _CUT_OUT = [
 
 
 @cache
-def _phrases() -> tuple[dict[str, Token], re.Pattern[str]]:
+def phrase_tokens() -> tuple[dict[str, Token], re.Pattern[str]]:
     """Every phrase with its token, and a pattern that finds the longest of them."""
     found: dict[str, Token] = {}
     for words in (SYNONYMS, HELD_OUT_SYNONYMS):
@@ -126,9 +126,9 @@ def attribute_of(canonical: str) -> Literal["color", "texture", "size"]:
 
 def sentences(text: str) -> Iterator[list[Token]]:
     """The tokens of each sentence, without places in the frame and backgrounds."""
-    tokens, pattern = _phrases()
+    tokens, pattern = phrase_tokens()
     for sentence in re.split(r"[.!?]+(?:\s|$)|\n", text.lower().replace("_", " ")):
-        for cut_out in _CUT_OUT:
+        for cut_out in CUT_OUT:
             sentence = cut_out.sub(" ", sentence)
         found = pattern.findall(re.sub(r"\s+", " ", sentence))
         if found:
@@ -138,7 +138,7 @@ def sentences(text: str) -> Iterator[list[Token]]:
 def background_of(text: str) -> str | None:
     """The background (a name in `BACKGROUNDS`) that a caption tells of, None where it tells of none we know."""
     lowered = text.lower()
-    tones = frozenset(re.findall(_CUT_OUT[3], lowered))
+    tones = frozenset(re.findall(CUT_OUT[3], lowered))
     tones = frozenset(tone.removeprefix("light ") for tone in tones)
     if tones == {"pale blue", "beige"}:
         return "dawn gradient" if re.search(r"\b(?:fade|melt|begin|start)", lowered) else "horizon"

@@ -58,11 +58,12 @@ def read_caption(text: str) -> Reader:
     """The objects, attributes and relations that a caption claims; any text is accepted."""
     reader = Reader()
     for tokens in sentences(text):
-        _read_sentence(reader, tokens)
+        read_sentence(reader, tokens)
     return reader
 
 
-def _read_sentence(reader: Reader, tokens: list[Token]) -> None:
+def read_sentence(reader: Reader, tokens: list[Token]) -> None:
+    """Add to what the reader knows what the tokens of one sentence claim."""
     clause = Clause()
     describes_forward = any(token.kind == "forward" for token in tokens)
     n_relations = len(reader.relations)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llm4gen_data.scenes.lexicon import _CUT_OUT, Token, _phrases
-from llm4gen_data.scenes.parse import Reader, _read_sentence
+from llm4gen_data.scenes.lexicon import CUT_OUT, Token, phrase_tokens
+from llm4gen_data.scenes.parse import Reader, read_sentence
 
 Span = tuple[int, int]
 
@@ -34,7 +34,7 @@ def entity_spans(text: str) -> list[tuple[Span, Span]]:
     reader = Reader()
     for tokens in _placed_sentences(text):
         # the reader hands the values of tokens on as they are, places and all
-        _read_sentence(reader, tokens)
+        read_sentence(reader, tokens)
     pairs = []
     for unit in reader.units:
         if isinstance(unit.shape, PlacedWord):
@@ -45,12 +45,12 @@ def entity_spans(text: str) -> list[tuple[Span, Span]]:
 
 def _placed_sentences(text: str) -> Iterator[list[Token]]:
     """As `lexicon.sentences`, with a PlacedWord for the value of every token."""
-    tokens, pattern = _phrases()
+    tokens, pattern = phrase_tokens()
     lowered = text.lower().replace("_", " ")
     start = 0
     for end in [*re.finditer(r"[.!?]+(?:\s|$)|\n|$", lowered)]:
         sentence = lowered[start : end.start()]
-        for cut_out in _CUT_OUT:
+        for cut_out in CUT_OUT:
             sentence = cut_out.sub(lambda match: " " * len(match[0]), sentence)
         # of several spaces the first stays, so that phrases of several words are found across what was cut out
         kept = [i for i, c in enumerate(sentence) if not c.isspace() or i == 0 or not sentence[i - 1].isspace()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -81,6 +82,16 @@ def _cached(store: FeatureStore, captions: Sequence[str]) -> list[torch.Tensor]:
             raise UserError(f"{store.folder}: does not have the entities of the caption {caption[:60]!r}")
     # the empty caption of dropout has none, and needs no entry
     return [_tensor([]) if place < 0 else store.entry(place) for place in found.tolist()]
+
+
+def stored_sha256(pairs: Pairs) -> str:
+    """Sixteen hex digits over the column `entity_spans`, which decides the weights where the loss reads it."""
+    digest = hashlib.sha256()
+    for file in pairs.files:
+        if COLUMN in open_parquet(file).schema_arrow.names:
+            for row in pq.read_table(file, columns=["key", COLUMN]).to_pylist():
+                digest.update(json.dumps([row["key"], row[COLUMN]]).encode() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def _stored_spans(pairs: Pairs) -> EntitySpans:

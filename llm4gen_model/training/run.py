@@ -33,6 +33,7 @@ from llm4gen_model.models import (
 from llm4gen_model.training.cache import Part
 from llm4gen_model.training.config import CamConfig, TrainConfig, fingerprint_of
 from llm4gen_model.training.data import Pairs, open_pairs
+from llm4gen_model.training.entity_pairs import STORED, stored_sha256
 from llm4gen_model.training.export import export_model
 from llm4gen_model.training.features import build_features, describe, run_cache
 from llm4gen_model.training.loop import train_loop
@@ -61,6 +62,8 @@ def train(config: TrainConfig) -> None:
         "data": pairs.content_sha256(),
         "start": model.identity,
     }
+    if config.entity_loss.weight and config.entity_loss.pairs == STORED:
+        fingerprint["entity_spans"] = stored_sha256(pairs)
     first = accelerator.is_main_process
     with open_run(config.out, "train", to_plain(config), fingerprint) if first else nullcontext():
         manifest = config.out / "manifest.json"

@@ -13,7 +13,7 @@ from llm4gen_model.training import run
 from llm4gen_model.training.cache import Part
 from llm4gen_model.training.config import EntityLossConfig, TrainConfig
 from llm4gen_model.training.data import Pairs, open_pairs
-from llm4gen_model.training.entity_pairs import cache_entity_spans, find_entity_spans, load_reader
+from llm4gen_model.training.entity_pairs import cache_entity_spans, find_entity_spans, load_reader, stored_sha256
 from llm4gen_model.training.entity_readers import Pair, Reader
 from tests.factories import pairs_parquet
 
@@ -57,6 +57,15 @@ def test_what_was_read_is_kept_and_the_rest_is_read(tmp_path: Path) -> None:
     assert counting.n == 6
     with pytest.raises(UserError, match=r"another encoder \(version: 1 -> 2\)"):
         cache_entity_spans(tmp_path / "entities", texts, Counting(version=2).reader())
+
+
+def test_another_column_is_another_training(tmp_path: Path) -> None:
+    spans = [{"caption": [[[0, 1], [2, 3]]]}] + [None] * 11
+    one, same, other = (
+        with_column(tmp_path / f"{name}.parquet", values)
+        for name, values in {"one": spans, "same": spans, "other": [None] * 12}.items()
+    )
+    assert stored_sha256(one) == stored_sha256(same) != stored_sha256(other)
 
 
 def test_captions_get_their_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
