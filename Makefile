@@ -23,7 +23,7 @@ unit: $(INSTALLED)
 	$(BIN)/python -m pytest tests/unit -n 2
 
 integration: $(INSTALLED)
-	$(BIN)/python -m pytest tests/integration -s --durations=10
+	$(BIN)/python -m pytest tests/integration -n 2 --dist loadgroup --no-loadscope-reorder --durations=15
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
