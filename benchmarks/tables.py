@@ -33,8 +33,8 @@ def comparison_cells(results: Mapping[str, Any], *, by_category: bool) -> Rows:
         ["model", "baseline", "metric", "kind", "prompts of", "difference", "p", "p (Holm)", *SHARES, *PAIR_COUNTS]
     ]
     for row in results["comparisons"]:
-        if row["category"] is not None and not by_category:
-            continue
+        if row["category"] is not None and (not by_category or not row["n_pairs"]):
+            continue  # a metric that is not for this category has nothing to compare
         shares = [share_text(row[f"share_{name}"]) for name in SHARES]
         rows.append(
             [
@@ -44,6 +44,21 @@ def comparison_cells(results: Mapping[str, Any], *, by_category: bool) -> Rows:
                 *(str(row[f"n_{name.replace(' ', '_')}"]) for name in PAIR_COUNTS),
             ]
         )
+    return rows
+
+
+def split_cells(results: Mapping[str, Any]) -> Rows:
+    """A row a metric and model: its mean over seen and over unseen prompts, and how far they are apart."""
+    found = {(row["metric"], row["model"], row["split"]): row for row in results["splits"]}
+    names = list(dict.fromkeys(split for _, _, split in found))
+    rows = [["metric", "model", *names, "p", "p (Holm)", "prompts"]]
+    for metric, model in dict.fromkeys((metric, model) for metric, model, _ in found):
+        digits = results["metrics"][metric]["digits"]
+        of_model = [found[metric, model, name] for name in names]
+        gap = of_model[-1]
+        texts = (estimate_text(row, digits, sign="+" if row is gap else "") for row in of_model)
+        counts = " / ".join(str(row["n_prompts"]) for row in of_model[:-1])
+        rows.append([metric, model, *texts, p_text(gap["p_value"]), p_text(gap["p_holm"]), counts])
     return rows
 
 

@@ -17,6 +17,10 @@ INSTALL_HINTS = {
     "img2dataset": "pip install 'llm4gen[download]' (Python 3.11 or 3.12)",
     "datasets": "pip install 'llm4gen[datasets]'",
     "ray": "pip install 'llm4gen[ray]'",
+    "starlette": "pip install 'llm4gen[study]'",
+    "uvicorn": "pip install 'llm4gen[study]'",
+    "torch_fidelity": "pip install 'llm4gen[fid]', with a torchvision built for this torch",
+    "open_clip": "pip install 'llm4gen[open-clip]', with a torchvision built for this torch",
 }
 
 

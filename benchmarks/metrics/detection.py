@@ -14,8 +14,22 @@ if TYPE_CHECKING:
 
 # "unidet" is made with `backbone` ("RS200" or "R50") and `protocol`: in "official" RS200 is shown its channels in the
 # wrong order, as the original does.
-DETECTORS: dict[str, str] = {}
-DEPTHS: dict[str, str] = {}
+DETECTORS = {
+    "unidet": "benchmarks.metrics.unidet:unidet",
+    "external": "benchmarks.metrics.unidet:ExternalDetector",
+    "owlv2": "benchmarks.metrics.detectors:owlv2",
+    "grounding_dino": "benchmarks.metrics.detectors:grounding_dino",
+    "detr": "benchmarks.metrics.detectors:detr",
+    "rt_detr": "benchmarks.metrics.detectors:rt_detr",
+    "mask2former": "benchmarks.metrics.mask2former:Mask2Former",
+    "transformers": "benchmarks.metrics.detectors:TransformersDetector",
+}
+DEPTHS = {
+    "dpt": "benchmarks.metrics.depth:dpt",
+    "external": "benchmarks.metrics.unidet:ExternalDepth",
+    "depth_anything": "benchmarks.metrics.depth:depth_anything",
+    "transformers": "benchmarks.metrics.depth:TransformersDepth",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from benchmarks.records import Score
+from benchmarks.records import CorpusScore, Score
 from llm4gen_data.records import Prompt
 from llm4gen_data.registry import resolve
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
+
+    from benchmarks.encoders import EncoderSpec, Features
 
 METRICS = {
     "scene_reader": "benchmarks.metrics.scene_reader:SceneReader",
     "clip_score": "benchmarks.metrics.clip_score:ClipScore",
+    "clip_score.chunk_mean": "benchmarks.metrics.long_clip:chunk_mean",
+    "clip_score.chunk_min": "benchmarks.metrics.long_clip:chunk_min",
+    "long_clip": "benchmarks.metrics.long_clip:LongClipScore",
+    "fid": "benchmarks.metrics.fid:Fid",
+    "aesthetic": "benchmarks.metrics.aesthetic:Aesthetic",
+    "pick_score": "benchmarks.metrics.preference:PickScore",
+    "hps": "benchmarks.metrics.preference:HpsV2",
+    "image_reward": "benchmarks.metrics.image_reward:ImageReward",
+    "vqascore": "benchmarks.metrics.vqascore:VqaScore",
+    "t2v_metrics": "benchmarks.metrics.t2v_metrics:T2vMetrics",
+    "dsg": "benchmarks.metrics.dsg:Dsg",
+    "dpg": "benchmarks.metrics.dpg:Dpg",
+    "geneval": "benchmarks.metrics.geneval:GenEval",
     "t2i_compbench.blip_vqa": "benchmarks.suites.t2i_compbench.metrics:blip_vqa",
     "t2i_compbench.spatial_2d": "benchmarks.suites.t2i_compbench.metrics:spatial_2d",
     "t2i_compbench.spatial_3d": "benchmarks.suites.t2i_compbench.metrics:spatial_3d",
@@ -49,6 +65,26 @@ class Metric(Protocol):
         Scores without a value stand for a pair that failed alone; no scores, for a prompt that claims nothing of
         what the metric looks for.
         """
+        ...
+
+
+class FeatureMetric(Metric, Protocol):
+    """A metric on the features of encoders that it may share with others: each batch passes through them once."""
+
+    uses: tuple[EncoderSpec, ...]
+
+    def score(
+        self, images: Sequence[Image], prompts: Sequence[Prompt], features: Features | None = None
+    ) -> list[list[Score]]:
+        """As `Metric.score`; `features` holds those of the images for each of `uses`, None: the metric makes them."""
+        ...
+
+
+class CorpusMetric(FeatureMetric, Protocol):
+    """A metric of all pictures of a model together, on the features of the one encoder in `uses`."""
+
+    def score_corpus(self, features: np.ndarray) -> list[CorpusScore]:
+        """The numbers of pictures with these features [N, D], the headline first."""
         ...
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from llm4gen_data.errors import UsageError
 from llm4gen_data.registry import resolve
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-VQAS: dict[str, str] = {}
+VQAS = {
+    "blip_vqa": "benchmarks.metrics.blip_vqa:BlipVqa",
+    "clip_flant5": "benchmarks.metrics.clip_flant5:ClipFlanT5",
+    "transformers": "benchmarks.metrics.vlm_vqa:VlmVqa",
+    "vllm": "benchmarks.metrics.vllm_vqa:VllmVqa",
+}
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 class Vqa(Protocol):
@@ -23,11 +33,48 @@ class Vqa(Protocol):
     def answer_probabilities(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]], answers: tuple[str, str] = ("yes", "no")
     ) -> list[list[float]]:
-        """For each RGB image and each question about it P(first answer) / (P(first) + P(second)), 0 to 1."""
+        """For each RGB image and each question about it P(first answer) / (P(first) + P(second)), 0 to 1.
+
+        NaN for a question that is longer than the model can read.
+        """
+        ...
+
+
+@runtime_checkable
+class AnswerLikelihood(Vqa, Protocol):
+    """A model that also says how likely an answer is among all that could be said, as VQAScore needs it."""
+
+    default_template: str
+
+    def answer_likelihoods(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]], answers: Sequence[str]
+    ) -> list[list[float]]:
+        """For each RGB image and each question, asked word for word, the sum of P(answer) over `answers`, 0 to 1."""
         ...
 
 
 def load_vqa(name: str, options: Mapping[str, Any]) -> Vqa:
-    """The model `name`, an entry of VQAS or a `module:attribute`. Raises UsageError for an unknown name."""
-    vqa: Vqa = resolve("VQA model", name, VQAS)(**options)
+    """The model `name`, an entry of VQAS (one in memory for all metrics that ask the same) or a `module:attribute`.
+
+    Raises UsageError for an unknown name and for options that the model does not have.
+    """
+    return _shared(name, json.dumps(dict(options), sort_keys=True)) if name in VQAS else _made(name, options)
+
+
+@lru_cache(maxsize=2)
+def _shared(name: str, options: str) -> Vqa:
+    return _made(name, json.loads(options))
+
+
+def _made(name: str, options: Mapping[str, Any]) -> Vqa:
+    make, values = resolve("VQA model", name, VQAS), dict(options)
+    parameters = inspect.signature(make).parameters
+    try:
+        inspect.signature(make).bind(**values)
+    except TypeError as error:
+        known = ", ".join(parameters)
+        raise UsageError(f"VQA model {name!r}: {error}; expected options among {known}") from error
+    if "dtype" in values and values["dtype"] not in (*DTYPES, parameters["dtype"].default):
+        raise UsageError(f"VQA model {name!r}: dtype {values['dtype']!r}: expected one of {', '.join(DTYPES)}")
+    vqa: Vqa = make(**values)
     return vqa

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from benchmarks.images import models_of
+from benchmarks.layout import measured_cells, paper_table, published_cells
 from benchmarks.metrics.metric import Metric
+from benchmarks.power import power_notes
+from benchmarks.published import published_for
 from benchmarks.records import BenchImage
 from benchmarks.report.gallery import gallery
 from benchmarks.report.plot import axis_of, whiskers
-from benchmarks.tables import estimate_text, p_text, share_text
+from benchmarks.report.scatter import scatter_svg, scatters
+from benchmarks.report.text import visible, visible_text
+from benchmarks.tables import estimate_text, p_text, share_text, split_cells
 from llm4gen_data.runs import write_text
 
 # Of the identity of a metric, what reads better in its own place.
-NOT_LISTED = ("headline", "digits", "metric")
+NOT_LISTED = ("headline", "digits", "higher_is_better", "metric")
 
 
 def write_report(
-    path: Path,
+    out: Path,
     results: Mapping[str, Any],
     scores: pd.DataFrame,
     images: Sequence[BenchImage],
     metrics: Mapping[str, Metric],
     max_gallery_rows: int,
-) -> None:
-    """Write the report; `results` is what `results.json` holds. Text from prompts and manifests is escaped."""
+) -> list[str]:
+    """Write the report, and its scatter plot also as a file; `results` is what `results.json` holds.
+
+    Text from prompts and manifests is escaped; the page's own script and style are named by their hashes, so that a
+    browser runs no other. Returns the paths of the files in `out`.
+    """
     environment = Environment(
         loader=PackageLoader("benchmarks", "report"),
         autoescape=True,
@@ -37,22 +49,55 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"visible": visible, "visible_text": visible_text}
+    css, js = (environment.get_template(name).render() for name in ("page.css.jinja", "page.js.jinja"))
     models = models_of(images)
+    power = list(power_notes(results["power"], {name: metric.digits for name, metric in metrics.items()}))
     page = environment.get_template("page.html.jinja").render(
         results=results,
         models=models,
+        notes=[note for note in results["notes"] if note not in power],
+        power=power,
         metrics=[_metric(name, metric, results, models) for name, metric in metrics.items()],
         comparisons=_comparisons(results, models, metrics),
-        gallery=gallery(scores, images, metrics, max_gallery_rows),
+        splits=split_cells(results) if results["splits"] else None,
+        scatters=scatters(results),
+        paper=_paper(results, {image.prompt.category for image in images}),
+        gallery=gallery(scores, images, metrics, results["metrics"], max_gallery_rows),
+        css=Markup(css),
+        js=Markup(js),
+        css_hash=_csp_hash(css),
+        js_hash=_csp_hash(js),
     )
-    write_text(path, page)
+    files = {"report.html": page}
+    plot = scatter_svg(environment, results)
+    if plot is not None:
+        files["figures/scatter.svg"] = plot
+        (out / "figures").mkdir(exist_ok=True)
+    for name, text in files.items():
+        write_text(out / name, text)
+    return list(files)
+
+
+def _csp_hash(text: str) -> str:
+    """How a Content-Security-Policy names an inline script or style."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _paper(results: Mapping[str, Any], categories: Collection[str]) -> dict[str, Any] | None:
+    published = published_for(results["suite"])
+    if published is None:
+        return None
+    table = paper_table(results, categories, published)
+    return {"table": table, "measured": measured_cells(table), "published": published_cells(table)}
 
 
 def _metric(name: str, metric: Metric, results: Mapping[str, Any], models: Sequence[str]) -> dict[str, Any]:
     """Everything the page says of a metric: its rows over all prompts, by category, and its identity."""
     rows = [row for row in results["scores"] if row["metric"] == name]
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    categories = [category for category in dict.fromkeys(row["category"] for row in rows) if category is not None]
+    judged = (row["category"] for row in rows if row["n_images"] or row["n_failed"])
+    categories = [category for category in dict.fromkeys(judged) if category is not None]
     found = {(row["category"], row["kind"], row["model"]): row for row in rows}
     overall = []
     for kind in kinds:
@@ -73,19 +118,28 @@ def _metric(name: str, metric: Metric, results: Mapping[str, Any], models: Seque
                 ),
             }
         )
+    # Numbers that are no means over images have no rows by category.
+    of_categories = [kind for kind in kinds if any(own == kind for category, own, _ in found if category is not None)]
     by_category = [
         {
             "category": category,
             "model": model,
             "is_first": model == models[0],
-            "n_prompts": max(found[category, kind, model]["n_prompts"] for kind in kinds),
-            "cells": [_mean_and_interval(found[category, kind, model], metric.digits) for kind in kinds],
+            "n_prompts": max(found[category, kind, model]["n_prompts"] for kind in of_categories),
+            "cells": [_mean_and_interval(found[category, kind, model], metric.digits) for kind in of_categories],
         }
         for category in categories
         for model in models
     ]
     identity = {key: value for key, value in results["metrics"][name].items() if key not in NOT_LISTED}
-    return {"name": name, "kinds": kinds, "overall": overall, "by_category": by_category, "identity": identity}
+    return {
+        "name": name,
+        "kinds": kinds,
+        "overall": overall,
+        "kinds_by_category": of_categories,
+        "by_category": by_category,
+        "identity": identity,
+    }
 
 
 def _mean_and_interval(row: Mapping[str, Any], digits: int) -> tuple[str, str]:
@@ -98,8 +152,10 @@ def _comparisons(
 ) -> list[dict[str, Any]]:
     """A row a comparison with its place in the forest plot; plots of one metric share their scale."""
     rows = []
-    for row in results["comparisons"]:
-        alike = [other for other in results["comparisons"] if other["metric"] == row["metric"]]
+    # A metric that is not for a category has nothing to compare there.
+    shown = [row for row in results["comparisons"] if row["category"] is None or row["n_pairs"]]
+    for row in shown:
+        alike = [other for other in shown if other["metric"] == row["metric"]]
         of_table = [other for other in alike if (other["category"] is None) == (row["category"] is None)]
         rows.append(
             {

@@ -22,14 +22,20 @@ if TYPE_CHECKING:
     from llm4gen_data.densprompts.build import DensePrompt
     from llm4gen_data.records import Prompt
 
-SUITE = Suite(metrics=("clip_score",), prompts="densprompts", n_prompts=7000, group=by_category)
+# Needs no weights but CLIP's; FULL adds what the paper's Fig. 6 needs, of the same image pass, and the questions.
+LONG_TEXT = ("clip_score", "clip_score.chunk_mean", "clip_score.chunk_min")
+SUITE = Suite(metrics=LONG_TEXT, prompts="densprompts", n_prompts=7000, group=by_category)
+FULL = replace(SUITE, metrics=("clip_score", "aesthetic", *LONG_TEXT[1:], "dsg"))
+
+
+N_RESAMPLES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class TwinPreference:
     """How often pictures scored higher for their prompt than for its twin; a tie counts half, chance is 0.5.
 
-    `low` and `high` are the 95 % Wilson interval of `share`; `n_failed` pairs have no score on one side.
+    `low` and `high` are the 95 % interval of `share`, clustered by prompt; `n_failed` pairs have no score on one side.
     """
 
     kind: str
@@ -59,10 +65,11 @@ def twin_preferences(
     metric.check([*true, *false])
     of_true = _values(metric, images, true, batch_size)
     of_false = _values(metric, [images[i] for i, _ in pairs], false, batch_size)
-    gains: dict[str, list[float | None]] = defaultdict(list)
+    gains: dict[str, list[tuple[str, float | None]]] = defaultdict(list)
     for (i, twin), value in zip(pairs, of_false, strict=True):
         ours = of_true[i]
-        gains[twin.kind].append(None if ours is None or value is None else ours - value)
+        gain = None if ours is None or value is None else ours - value
+        gains[twin.kind].append((true[i].prompt_id, gain))
     return [_preference(kind, own) for kind, own in sorted(gains.items())]
 
 
@@ -74,14 +81,11 @@ def _values(metric: Metric, images: Sequence[Image], prompts: Sequence[Prompt], 
     return [next((score.value for score in own if score.kind == metric.headline), None) for own in scores]
 
 
-def _preference(kind: str, gains: Sequence[float | None]) -> TwinPreference:
-    from scipy.stats import binomtest
+def _preference(kind: str, gains: Sequence[tuple[str, float | None]]) -> TwinPreference:
+    from benchmarks.stats import clustered_share
 
-    known = [gain for gain in gains if gain is not None]
-    n_ties, n_failed = sum(gain == 0 for gain in known), len(gains) - len(known)
-    if not known:
-        return TwinPreference(kind, 0, 0, n_failed, None, None, None)
-    n_right = sum(gain > 0 for gain in known) + n_ties / 2
-    interval = binomtest(round(n_right), len(known)).proportion_ci(method="wilson")
-    share = n_right / len(known)
-    return TwinPreference(kind, len(known), n_ties, n_failed, share, float(interval.low), float(interval.high))
+    known = [(prompt_id, gain) for prompt_id, gain in gains if gain is not None]
+    right = [0.5 if gain == 0 else float(gain > 0) for _, gain in known]
+    share = clustered_share(right, [prompt_id for prompt_id, _ in known], n_resamples=N_RESAMPLES, seed=0)
+    n_failed = len(gains) - len(known)
+    return TwinPreference(kind, len(known), right.count(0.5), n_failed, share.mean, share.low, share.high)

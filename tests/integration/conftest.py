@@ -3,7 +3,7 @@
 import pytest
 
 # the longest first: what is started last decides when all are through
-STARTS_VLLM = ("test_demo", "test_engines", "test_densprompts_llm", "test_ray")
+STARTS_VLLM = ("test_demo", "test_engines", "test_densprompts_llm", "test_vllm_vqa", "test_ray")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

@@ -14,7 +14,7 @@ from PIL import __version__ as pillow_version
 
 from benchmarks.config import CompbenchOptions
 from benchmarks.metrics.clip_score import ClipScore
-from benchmarks.metrics.detection import Detector, load_depth, load_detector
+from benchmarks.metrics.detection import DEPTHS, DETECTORS, Detector, load_depth, load_detector
 from benchmarks.metrics.vqa import load_vqa
 from benchmarks.records import Score
 from benchmarks.suites.t2i_compbench.judges import (
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Options = Mapping[str, Any]
-UNIDET = "unidet"
+UNIDET, EXTERNAL = "unidet", "external"
+CPU = "cpu"
 
 
 class CategoryMetric:
@@ -134,7 +135,7 @@ def _spatial(back_ends: CompbenchOptions, version: Version, mode: Mode) -> Judge
 
 
 def _spatial_3d(back_ends: CompbenchOptions, version: Version, mode: Mode) -> Judge:
-    depth = load_depth(back_ends.depth, back_ends.depth_options)
+    depth = load_depth(back_ends.depth, _device(back_ends.depth, DEPTHS, back_ends) | back_ends.depth_options)
     return Spatial3dJudge(_detector(back_ends, "R50", mode), depth, mode)
 
 
@@ -143,7 +144,7 @@ def _numeracy(back_ends: CompbenchOptions, version: Version, mode: Mode) -> Judg
 
 
 def _clip(back_ends: CompbenchOptions, version: Version, mode: Mode) -> Judge:
-    options = {"dtype": back_ends.clip_dtype, "device": back_ends.device}
+    options = {"dtype": back_ends.clip_dtype, "device": back_ends.device or CPU}
     return ClipJudge(ClipScore(back_ends.clip, back_ends.clip_revision, **options), mode)
 
 
@@ -153,8 +154,14 @@ def _complex(back_ends: CompbenchOptions, version: Version, mode: Mode) -> Judge
 
 def _detector(back_ends: CompbenchOptions, backbone: str, mode: Mode) -> Detector:
     """UniDet has two backbones, and in `official` one of them is shown its channels in the wrong order."""
-    chosen = {"backbone": backbone, "protocol": mode} if back_ends.detector == UNIDET else {}
-    return _shared_detector(back_ends.detector, json.dumps(chosen | dict(back_ends.detector_options)))
+    name = back_ends.detector
+    chosen = {"backbone": backbone, "protocol": mode} if name == UNIDET else _device(name, DETECTORS, back_ends)
+    return _shared_detector(name, json.dumps(chosen | dict(back_ends.detector_options)))
+
+
+def _device(name: str, table: Mapping[str, str], back_ends: CompbenchOptions) -> dict[str, Any]:
+    """Where models of ours run; a program of the user's knows itself."""
+    return {"device": back_ends.device or CPU} if name in table and name != EXTERNAL else {}
 
 
 @lru_cache(maxsize=2)

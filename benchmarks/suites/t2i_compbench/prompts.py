@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 
+from benchmarks import downloads
 from benchmarks.suites.t2i_compbench.linguistics import Facts, analyse, kept_analysis
 from benchmarks.suites.t2i_compbench.protocol import COMPLEX_KINDS, SPLITS, VERSIONS, PromptFile, Split, Version
 from benchmarks.suites.t2i_compbench.rules import Kind
@@ -17,8 +17,6 @@ from llm4gen_data.prompts import load_prompts
 from llm4gen_data.records import Prompt
 from llm4gen_data.runs import atomic_path
 
-# Where fetched prompts and their analyses are kept.
-CACHE_VARIABLE = "LLM4GEN_CACHE"
 TIMEOUT_S = 60
 
 
@@ -77,10 +75,7 @@ def prompt_lines(file: PromptFile, folder: Path | None = None) -> list[str]:
 
 def cache_folder() -> Path:
     """Where fetched prompts and their analyses are kept: $LLM4GEN_CACHE, or ~/.cache/llm4gen."""
-    root = os.environ.get(CACHE_VARIABLE)
-    folder = (Path(root) if root else Path.home() / ".cache" / "llm4gen") / "t2i_compbench"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return downloads.cache_folder("t2i_compbench")
 
 
 def complex_kinds(prompts: Iterable[str], spatial: Iterable[str], action: Iterable[str]) -> list[Kind]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from benchmarks.suites.suite import Suite, by_category
+from benchmarks.suites.t2i_compbench.linguistics import facts_of
 from benchmarks.suites.t2i_compbench.protocol import ATTRIBUTES, NAME, VERSIONS
 from benchmarks.suites.t2i_compbench.rules import Mode
+from llm4gen_data.errors import UserError
+from llm4gen_data.records import Prompt
 
 METRIC_OF = {
     **dict.fromkeys(ATTRIBUTES, "t2i_compbench.blip_vqa"),
@@ -18,6 +21,14 @@ PROMPTS = "benchmarks.suites.t2i_compbench.prompts"
 FIRST_SEED = 42  # image n of a prompt starts from seed 42 + n
 
 
+def _split(prompt: Prompt) -> str | None:
+    """By the published files of seen and unseen pairs; prompts of the user's own have none."""
+    try:
+        return facts_of(prompt.spec, prompt.prompt_id).split
+    except UserError:  # a metric that needs the analysis has said so before
+        return None
+
+
 def _suite(version: str, mode: Mode, prompts: str) -> Suite:
     known = VERSIONS[version]
     return Suite(
@@ -27,6 +38,7 @@ def _suite(version: str, mode: Mode, prompts: str) -> Suite:
         group=by_category,
         protocol=f"{NAME}@{version}/{mode}",
         by_category={category: (METRIC_OF[category],) for category in known.categories},
+        split=_split,
         generate={"samples_per_prompt": known.images_per_prompt, "seed": FIRST_SEED},
     )
 

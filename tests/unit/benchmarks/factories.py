@@ -93,3 +93,17 @@ def tiny_clip(folder: Path, context: int = CONTEXT) -> Path:
     size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
     CLIPImageProcessorPil(**size).save_pretrained(folder)
     return folder
+
+
+def tiny_head(path: Path, width: int) -> Path:
+    """An aesthetic head of random weights, in the layers of the original."""
+    widths = (width, 12, 10, 6, 4, 1)
+    torch.manual_seed(1)
+    tensors = {}
+    for place, n_in, n_out in zip((0, 2, 4, 6, 7), widths[:-1], widths[1:], strict=True):
+        tensors[f"layers.{place}.weight"], tensors[f"layers.{place}.bias"] = (
+            torch.randn(n_out, n_in),
+            torch.randn(n_out),
+        )
+    torch.save(tensors, path)
+    return path

@@ -1,5 +1,6 @@
 """A metric of a user's own, given as module:attribute: how bright a picture is."""
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,3 +27,17 @@ class Brightness:
 class NotANumber(Brightness):
     def score(self, images: Sequence[Image], prompts: Sequence[Prompt]) -> list[list[Score]]:
         return [[Score("mean", float("nan"))] for _ in images]
+
+
+class Glutton(Brightness):
+    """Wants more memory than a GPU has."""
+
+    def score(self, images: Sequence[Image], prompts: Sequence[Prompt]) -> list[list[Score]]:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 80.00 GiB")
+
+
+class Killer(Brightness):
+    """Takes its process with it, as a lack of memory does."""
+
+    def score(self, images: Sequence[Image], prompts: Sequence[Prompt]) -> list[list[Score]]:
+        os._exit(9)

@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
+from benchmarks.encoders import load_encoder
 from benchmarks.metrics.clip_score import ClipScore
 from benchmarks.metrics.metric import load_metric
 from benchmarks.records import Score
@@ -25,6 +26,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def metric(folder: Path) -> ClipScore:
     return ClipScore(str(folder))
+
+
+def fresh(folder: Path, **options: str) -> ClipScore:
+    """One that has seen nothing yet."""
+    load_encoder.cache_clear()
+    return ClipScore(str(folder), **options)
 
 
 def prompt(text: str) -> Prompt:
@@ -55,11 +62,11 @@ def test_is_the_cosine_of_the_model_s_own_embeddings(folder: Path, metric: ClipS
 def test_long_prompts_that_differ_within_the_window_get_different_embeddings(metric: ClipScore) -> None:
     shared = " ".join(["a"] * 94)  # with the six letters 100 tokens
     texts = [f"red fox {shared}", f"fox red {shared}"]
-    embeds = metric._clip.text_embeds(texts)
-    assert torch.dot(embeds[0], embeds[1]).item() < 0.999
-    end = AutoTokenizer.from_pretrained(metric.folder).convert_tokens_to_ids(EOS)
+    embeds = metric.encoder.text_embeds(texts)
+    assert embeds[0] @ embeds[1] < 0.999
+    end = AutoTokenizer.from_pretrained(metric.encoder.folder).convert_tokens_to_ids(EOS)
     for text in texts:
-        ids, n_tokens = metric._clip.token_ids(text)
+        ids, n_tokens = metric.encoder.token_ids(text)
         assert (len(ids), ids[-1], n_tokens) == (CONTEXT, end, 102)
     scores = [one(metric, picture(1), text) for text in texts]
     assert [score.truncated for score in scores] == [True, True]
@@ -76,20 +83,20 @@ def test_what_lies_behind_the_window_changes_nothing(metric: ClipScore) -> None:
 def test_batches_give_what_single_pairs_give(metric: ClipScore) -> None:
     texts = ["a", "a b c d e f", " ".join("abcdefghijklmnopqrstuv"), "a"]
     images = [picture(i, (40 + 8 * i, 48)) for i in range(4)]
-    fresh = ClipScore(str(metric.folder))
-    together = [score.value for [score] in fresh.score(images, [prompt(text) for text in texts])]
+    other = fresh(metric.encoder.folder)
+    together = [score.value for [score] in other.score(images, [prompt(text) for text in texts])]
     assert together == pytest.approx([value(metric, *pair) for pair in zip(images, texts, strict=True)], abs=1e-4)
 
 
-def test_each_text_is_encoded_once(metric: ClipScore, monkeypatch: pytest.MonkeyPatch) -> None:
-    fresh = ClipScore(str(metric.folder))
-    fresh.score([picture(0)], [prompt("a b")])
+def test_each_text_is_encoded_once(metric: ClipScore) -> None:
+    other = fresh(metric.encoder.folder)
+    other.score([picture(0)], [prompt("a b")])
     encoded: list[int] = []
-    text_model = fresh._clip.model.text_model
+    text_model = other.encoder._text
     text_model.register_forward_pre_hook(
         lambda _, __, kwargs: encoded.append(len(kwargs["input_ids"])), with_kwargs=True
     )
-    fresh.score([picture(1)] * 4, [prompt("a b"), prompt("c"), prompt("c"), prompt("d")])
+    other.score([picture(1)] * 4, [prompt("a b"), prompt("c"), prompt("c"), prompt("d")])
     assert encoded == [2]
 
 

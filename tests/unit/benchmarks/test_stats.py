@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_1samp
+from scipy.stats import ttest_1samp, ttest_ind
 
-from benchmarks.stats import clustered_difference, clustered_mean, holm
+from benchmarks.stats import clustered_difference, clustered_gap, clustered_mean, clustered_share, holm
 
 SETTINGS = {"n_resamples": 2000, "seed": 0}
 
@@ -29,6 +29,17 @@ def test_one_prompt_has_no_interval_and_none_no_mean() -> None:
 def test_equal_values_give_an_interval_without_width() -> None:
     estimate = clustered_mean([0.5] * 10, [str(i) for i in range(10)], **SETTINGS)
     assert (estimate.low, estimate.high) == (0.5, 0.5)
+
+
+def test_a_share_that_was_always_right_is_not_certain() -> None:
+    always = clustered_share([1.0] * 20, [str(i // 2) for i in range(20)], **SETTINGS)
+    assert (always.mean, always.n_prompts, always.n_images) == (1.0, 10, 20)
+    assert always.low == pytest.approx(10 / (10 + 1.96**2), abs=1e-3)  # Wilson's, of ten, not of twenty
+    assert always.high == pytest.approx(1.0)
+    never = clustered_share([0.0] * 10, [str(i) for i in range(10)], **SETTINGS)
+    assert never.high == pytest.approx(1 - 10 / (10 + 1.96**2), abs=1e-3)
+    assert clustered_share([1.0, 0.0], ["a", "b"], **SETTINGS) == clustered_mean([1.0, 0.0], ["a", "b"], **SETTINGS)
+    assert clustered_share([1.0], ["a"], **SETTINGS).low is None
 
 
 def test_copies_of_an_image_add_no_certainty() -> None:
@@ -92,6 +103,21 @@ def test_shares_are_of_prompts_not_images() -> None:
 
 def test_no_difference_at_all_is_no_evidence() -> None:
     assert clustered_difference([0.0] * 8, list("abcdefgh"), **SETTINGS).p_value == 1.0
+
+
+def test_a_gap_between_different_prompts_is_that_of_two_samples() -> None:
+    rng = np.random.default_rng(5)
+    ours, theirs = rng.normal(0.5, 1, size=120), rng.normal(0, 1, size=80)
+    names = [str(i) for i in range(200)]
+    found = clustered_gap(ours, names[:120], theirs, names[120:], n_resamples=20_000, seed=1)
+    expected = ttest_ind(ours, theirs)
+    assert found.mean == pytest.approx(ours.mean() - theirs.mean())
+    assert found.p_value == pytest.approx(expected.pvalue, abs=0.02)
+    assert found.low == pytest.approx(expected.confidence_interval().low, abs=0.03)
+    assert (found.n_prompts, found.n_pairs, found.share_better) == (80, 80, None)
+    alone = clustered_gap([1.0], ["a"], [0.5], ["b"], n_resamples=100, seed=1)
+    assert (alone.mean, alone.low, alone.p_value) == (0.5, None, None)
+    assert clustered_gap([], [], [0.5], ["b"], n_resamples=100, seed=1).mean is None
 
 
 def test_holm_by_hand() -> None:

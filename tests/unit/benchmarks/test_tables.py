@@ -1,18 +1,17 @@
 import csv
 import io
-from dataclasses import asdict
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.config import BenchConfig
 from benchmarks.scoring import SCORE_SCHEMA
-from benchmarks.summary import summarise
-from benchmarks.tables import comparison_cells, csv_text, estimate_text, markdown, p_text, score_cells
-from tests.unit.benchmarks.fake_metric import Brightness
+from benchmarks.summary import interval_notes, summarise
+from benchmarks.tables import comparison_cells, csv_text, estimate_text, markdown, p_text, score_cells, split_cells
 
-METRICS = {"light": Brightness()}
-CONFIG = BenchConfig(suite="scenes", n_resamples=500)
+HEADLINES = {"light": "mean"}
+SETTINGS: dict[str, Any] = {"n_resamples": 500, "seed": 0}
 
 
 def table(*rows: tuple[str, str, str, int, float | None]) -> pd.DataFrame:
@@ -44,7 +43,7 @@ SCORES = table(
 
 
 def test_means_leave_failures_out_and_count_them() -> None:
-    rows = summarise(SCORES, ["a", "b"], METRICS, CONFIG)["scores"]
+    rows = summarise(SCORES, ["a", "b"], HEADLINES, **SETTINGS)["scores"]
     found = {(row["model"], row["category"]): row for row in rows}
     assert len(rows) == len(found) == 6
     overall = found["a", None]
@@ -56,7 +55,7 @@ def test_means_leave_failures_out_and_count_them() -> None:
 
 
 def test_comparisons_use_common_pairs_only_and_say_how_many_were_left_out() -> None:
-    rows = summarise(SCORES, ["a", "b"], METRICS, CONFIG)["comparisons"]
+    rows = summarise(SCORES, ["a", "b"], HEADLINES, **SETTINGS)["comparisons"]
     assert [row["category"] for row in rows] == [None, "x", "y"]
     overall = rows[0]
     assert (overall["model"], overall["baseline"]) == ("b", "a")
@@ -66,9 +65,43 @@ def test_comparisons_use_common_pairs_only_and_say_how_many_were_left_out() -> N
     assert overall["p_holm"] == overall["p_value"]  # the only one over all prompts
 
 
+def test_without_a_common_seed_prompts_are_paired_by_their_means() -> None:
+    rows = [("a", f"p{i}", "x", s, 0.1 * i + 0.01 * s) for i in range(4) for s in (0, 1)]
+    rows += [("b", f"p{i}", "x", s, 0.1 * i + 0.2) for i in range(5) for s in (7, 8)]
+    numbers = summarise(table(*rows), ["a", "b"], HEADLINES, **SETTINGS)
+    (row,) = numbers["comparisons"]
+    assert (row["paired_by"], row["n_pairs"], row["n_prompts"], row["n_left_out"]) == ("prompt", 4, 4, 2)
+    assert row["mean"] == pytest.approx(0.2 - 0.005)
+    assert "b and a have no seed in common" in " ".join(interval_notes(numbers, 500))
+    (power,) = numbers["power"]
+    assert (power["n_prompts"], power["is_paired"]) == (4, True)
+
+
+def test_seen_and_unseen_prompts_are_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    values = {f"p{i}": float(rng.normal(0.5 if i % 2 else 0.2, 0.1)) for i in range(60)}
+    scores = table(*((m, p, "x", 0, v + (m == "b") / 9) for m in "ab" for p, v in values.items()))
+    splits = {f"p{i}": ("unseen", "seen", None)[2 if i >= 50 else i % 2] for i in range(60)}
+    rows = summarise(scores, ["a", "b"], HEADLINES, **SETTINGS, splits=splits)["splits"]
+    found = {(row["model"], row["split"]): row for row in rows}
+    assert found["a", "seen"]["n_prompts"] == found["a", "unseen"]["n_prompts"] == 25
+    gap = found["a", "unseen - seen"]
+    assert gap["mean"] == pytest.approx(found["a", "unseen"]["mean"] - found["a", "seen"]["mean"])
+    assert gap["high"] < 0
+    assert gap["p_holm"] == pytest.approx(2 * gap["p_value"])
+    assert summarise(scores, ["a", "b"], HEADLINES, **SETTINGS, splits=dict.fromkeys(values, "seen"))["splits"] == []
+
+
+def test_power_is_of_each_comparison_or_of_the_only_model() -> None:
+    numbers = summarise(SCORES, ["a", "b"], HEADLINES, **SETTINGS)
+    assert [(row["model"], row["baseline"], row["is_paired"]) for row in numbers["power"]] == [("b", "a", True)]
+    alone = summarise(SCORES[SCORES["model"] == "a"], ["a"], HEADLINES, **SETTINGS)["power"]
+    assert [(row["model"], row["baseline"], row["is_paired"]) for row in alone] == [("a", None, False)]
+
+
 def test_three_models_are_all_compared_with_the_first() -> None:
     third = SCORES[SCORES["model"] == "b"].assign(model="c")
-    rows = summarise(pd.concat([SCORES, third]), ["a", "b", "c"], METRICS, CONFIG)["comparisons"]
+    rows = summarise(pd.concat([SCORES, third]), ["a", "b", "c"], HEADLINES, **SETTINGS)["comparisons"]
     overall = [row for row in rows if row["category"] is None]
     assert [(row["model"], row["baseline"]) for row in overall] == [("b", "a"), ("c", "a")]
     for row in overall:
@@ -76,14 +109,14 @@ def test_three_models_are_all_compared_with_the_first() -> None:
 
 
 def test_one_category_has_no_rows_of_its_own_and_one_model_no_comparison() -> None:
-    alone = summarise(table(("a", "p0", "x", 0, 0.1), ("a", "p1", "x", 0, 0.2)), ["a"], METRICS, CONFIG)
+    alone = summarise(table(("a", "p0", "x", 0, 0.1), ("a", "p1", "x", 0, 0.2)), ["a"], HEADLINES, **SETTINGS)
     assert [row["category"] for row in alone["scores"]] == [None]
     assert alone["comparisons"] == []
 
 
 def test_tables_are_aligned_and_complete() -> None:
-    numbers = summarise(SCORES, ["a", "b"], METRICS, CONFIG)
-    results = {**numbers, "models": ["a", "b"], "metrics": {"light": {"digits": 3}}}
+    numbers = summarise(SCORES, ["a", "b"], HEADLINES, **SETTINGS)
+    results: dict[str, Any] = {**numbers, "models": ["a", "b"], "metrics": {"light": {"digits": 3}}}
     lines = markdown(score_cells(results)).splitlines()
     assert len({len(line) for line in lines}) == 1
     assert "0.200 [" in lines[2]
@@ -97,6 +130,25 @@ def test_tables_are_aligned_and_complete() -> None:
     assert csv_text([]) == ""
 
 
+def test_splits_stand_side_by_side_with_their_difference() -> None:
+    row = {"model": "a", "metric": "light", "low": None, "high": None, "n_prompts": 9}
+    splits = [
+        {**row, "split": "seen", "mean": 0.5},
+        {**row, "split": "unseen", "mean": 0.4, "n_prompts": 7},
+        {**row, "split": "unseen - seen", "mean": -0.1, "p_value": 0.01, "p_holm": 0.02},
+    ]
+    cells = split_cells({"splits": splits, "metrics": {"light": {"digits": 2}}})
+    assert cells[0] == ["metric", "model", "seen", "unseen", "unseen - seen", "p", "p (Holm)", "prompts"]
+    assert cells[1] == ["light", "a", "0.50", "0.40", "-0.10", "0.010", "0.020", "9 / 7"]
+
+
+def test_a_category_without_pairs_is_left_out() -> None:
+    numbers = summarise(SCORES, ["a", "b"], HEADLINES, **SETTINGS)
+    results: dict[str, Any] = {**numbers, "models": ["a", "b"], "metrics": {"light": {"digits": 3}}}
+    results["comparisons"] = [{**row, "n_pairs": 0} for row in results["comparisons"]]
+    assert len(comparison_cells(results, by_category=True)) == 1 + 1
+
+
 def test_bars_and_newlines_stay_inside_their_cell() -> None:
     assert markdown([["a|b\nc"], ["d"]]).splitlines()[0] == "| a\\|b c |"
 
@@ -107,4 +159,3 @@ def test_numbers_in_words() -> None:
     assert estimate_text(estimate | {"low": None, "high": None}, 1, sign="+") == "+0.5"
     assert estimate_text(estimate | {"mean": None}, 1) == "-"
     assert [p_text(p) for p in (None, 0.0002, 0.0123, 1.0)] == ["-", "< 0.001", "0.012", "1.000"]
-    assert asdict(CONFIG)["suite"] == "scenes"

@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.downloads import CACHE_VARIABLE
 from benchmarks.suites.t2i_compbench import language, prompts
 from benchmarks.suites.t2i_compbench.command import write_prompts
 from benchmarks.suites.t2i_compbench.linguistics import Facts, analyse, facts_of
@@ -27,7 +28,7 @@ needs_spacy = pytest.mark.skipif(load_pipeline() is None, reason="no English spa
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(prompts.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 

@@ -60,11 +60,9 @@ def test_what_was_read_is_kept_and_the_rest_is_read(tmp_path: Path) -> None:
 
 
 def test_another_column_is_another_training(tmp_path: Path) -> None:
-    spans = [{"caption": [[[0, 1], [2, 3]]]}] + [None] * 11
-    one, same, other = (
-        with_column(tmp_path / f"{name}.parquet", values)
-        for name, values in {"one": spans, "same": spans, "other": [None] * 12}.items()
-    )
+    spans: list[Any] = [{"caption": [[[0, 1], [2, 3]]]}, *[None] * 11]
+    one, same = (with_column(tmp_path / name, spans) for name in ("one.parquet", "same.parquet"))
+    other = with_column(tmp_path / "other.parquet", [None] * 12)
     assert stored_sha256(one) == stored_sha256(same) != stored_sha256(other)
 
 

@@ -1,0 +1,1 @@
+"""Human studies: blind pairwise votes from design to win rate."""

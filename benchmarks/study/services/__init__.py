@@ -1,0 +1,1 @@
+"""Annotation services and crowd markets: studies out, votes in."""
