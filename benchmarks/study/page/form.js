@@ -325,6 +325,7 @@
   const known = fromUrl ?? stored(lastKey);
   if (!isPreview && known && RATER_ID.test(known)) {
     rater = known;
-    if (load()) begin(known); // a reload goes on by itself
+    if (load()) return begin(known); // a reload goes on by itself
   }
+  byId(fromUrl ? "begin" : "rater").focus();
 })();
