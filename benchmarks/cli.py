@@ -135,21 +135,23 @@ def calibrate(
     Without, the scene reader against the truth: as drawn, after JPEG, after a blur.
     """
     if metric is None:
-        from benchmarks.calibrate import calibrate_scene_reader, format_tallies
+        from benchmarks.calibration.reader import calibrate_scene_reader, format_tallies
 
         if out is not None or sets or config_file is not None:
             raise click.UsageError("--out, --set and --config need --metric")
         click.echo(format_tallies(calibrate_scene_reader(n, seed, split)))
         return
-    from benchmarks.calibrate_metric import calibrate_metric, metric_for, tell
+    from benchmarks.calibration.metric import calibrate_metric, metric_for, tell
     from benchmarks.config import BenchConfig
     from llm4gen_data.config import load_config
-    from llm4gen_data.runs import write_json
+    from llm4gen_data.runs import make_folder, write_json
 
     config = load_config(BenchConfig, config_file, sets)
     if dry_run:
         echo_config(config)
         return
+    if out is not None:
+        make_folder(out.parent)
     calibration = calibrate_metric(
         metric,
         metric_for(config, metric, size_px),
@@ -229,7 +231,7 @@ def compare(run_a: Path, run_b: Path, out: Path | None, n_resamples: int, seed: 
     Where no seed agrees they are paired by prompt. Metrics that differ in any field of their identity are left out,
     and the fields are named; exit code 1 where nothing is left.
     """
-    from benchmarks import compare as comparing
+    from benchmarks.comparison import compare as comparing
 
     comparison = comparing.compare((run_a, run_b), n_resamples=n_resamples, seed=seed)
     if out is not None:
@@ -247,14 +249,44 @@ def leaderboard(runs: tuple[Path, ...], metrics: str | None, out: Path | None, n
 
     Rows that differ in suite, prompts or the metric's identity are refused, and the fields are named.
     """
-    from benchmarks import leaderboard as ranking
-    from llm4gen_data.runs import write_json
+    from benchmarks.comparison import leaderboard as ranking
+    from llm4gen_data.runs import make_folder, write_json
 
+    if out is not None:
+        make_folder(out.parent)
     names = tuple(metrics.split(",")) if metrics else ()
     board = ranking.leaderboard(runs, names, n_resamples=n_resamples, seed=seed)
     if out is not None:
         write_json(out, board)
     click.echo(ranking.tell(board))
+
+
+@commands.command()
+@click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="text:BASE, llm:NAME or model:FOLDER (what its CAM makes); repeatable.",
+)
+@click.option("--n", type=click.IntRange(min=10), default=800, help="How many scenes, each with two captions.")
+@click.option("--device", default="cpu", help="Where to compute: cpu, cuda, cuda:1.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON file to write.")
+def probe(encoders: tuple[str, ...], n: int, device: str, out: Path | None) -> None:
+    """Probe what token states know: which colour belongs to which shape, which relation holds.
+
+    A linear classifier is fitted on captions of some drawn scenes and tested on others.
+    """
+    from benchmarks.probes import run as probing
+    from benchmarks.probes.tables import tell
+    from llm4gen_data.runs import write_json
+
+    probes = probing.probe(encoders, n, device)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, probes)
+    click.echo(tell(probes))
 
 
 main = one_line_errors(commands)

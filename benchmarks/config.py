@@ -102,8 +102,8 @@ class CompbenchOptions:
     """What looks at the pictures for T2I-CompBench; the protocol is the suite's.
 
     `vqa`, `detector` and `depth` are names in the tables of `metrics.vqa` and `metrics.detection` or
-    `module:attribute`, their options keywords of theirs; `clip` is what `clip_score.model` takes. Detector, depth
-    model and CLIP run on `device`.
+    `module:attribute`, their options keywords of theirs; `clip` is what `clip_score.model` takes. All of them run on
+    `device` but programs of the user's and vLLM.
     """
 
     vqa: str = "blip_vqa"
@@ -125,6 +125,7 @@ class VqaScoreOptions:
     vqa: str = "transformers"
     vqa_options: dict[str, Any] = field(default_factory=dict)
     template: str = "auto"
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ class DsgOptions:
     vqa: str = "transformers"
     vqa_options: dict[str, Any] = field(default_factory=dict)
     questions: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class DpgOptions:
     vqa: str = "transformers"
     vqa_options: dict[str, Any] = field(default_factory=dict)
     pictures: Literal["single", "grid"] = "single"
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

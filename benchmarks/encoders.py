@@ -92,6 +92,11 @@ def encode(
     return features
 
 
+def rows_of(features: Features, numbers: Sequence[int]) -> Features:
+    """The features of the pictures with these places."""
+    return {spec: rows[list(numbers)] for spec, rows in features.items()}
+
+
 def pixels_sha256(image: Image) -> str:
     """The sha256 of mode, size and pixels, whatever file they came from."""
     digest = hashlib.sha256(f"{image.mode} {image.width} {image.height} ".encode())

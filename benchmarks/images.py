@@ -175,7 +175,9 @@ def _read_manifest(folder: Path, group: Callable[[Prompt], str]) -> tuple[list[B
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     if not path.parent.is_dir() or not path.exists():
-        raise UserError(f"{path}: no such file; expected a finished folder of `llm4gen-model generate`")
+        raise UserError(
+            f"{path}: no such file; expected a finished folder of `llm4gen-model generate`, or --layout for another's"
+        )
     file = open_parquet(path)
     absent = [name for name in GENERATED_IMAGE_SCHEMA.names if name not in file.schema_arrow.names]
     if absent:

@@ -14,18 +14,18 @@ import pyarrow as pa
 from benchmarks.config import BenchConfig
 from benchmarks.corpus import corpus_notes, is_corpus_metric
 from benchmarks.images import models_of
-from benchmarks.latex import latex_table
-from benchmarks.layout import paper_latex, paper_markdown, paper_rows, paper_table
 from benchmarks.metrics.metric import Metric
 from benchmarks.power import power_notes
-from benchmarks.published import published_for
 from benchmarks.records import BenchImage
+from benchmarks.report.latex import latex_table
+from benchmarks.report.layout import paper_latex, paper_markdown, paper_rows, paper_table
 from benchmarks.report.page import write_report
+from benchmarks.report.published import published_for
+from benchmarks.report.tables import comparison_cells, csv_text, markdown, score_cells, share_text
 from benchmarks.scoring import SCORE_SCHEMA
 from benchmarks.suites.benchmark_scores import benchmark_rows
 from benchmarks.suites.suite import splits_of
 from benchmarks.summary import PAIR, interval_notes, summarise
-from benchmarks.tables import comparison_cells, csv_text, markdown, score_cells, share_text
 from llm4gen_data.errors import UserError
 from llm4gen_data.parquet import PROMPT_SCHEMA, write_shard
 from llm4gen_data.runs import diff, finish, package_versions, read_json, sha256_file, write_json, write_text

@@ -21,10 +21,10 @@ from benchmarks.journal import ScoreJournal
 from benchmarks.metrics.metric import METRICS, Metric, load_metric
 from benchmarks.publish import publish
 from benchmarks.records import BenchImage
+from benchmarks.report.tables import comparison_cells, markdown, score_cells
 from benchmarks.scoring import pending_batches, score_images, score_table
 from benchmarks.study.source import study_metrics, with_study
 from benchmarks.suites.suite import SUITES, Suite
-from benchmarks.tables import comparison_cells, markdown, score_cells
 from benchmarks.workers import score_in_processes
 from llm4gen_data.config import load_config, to_plain
 from llm4gen_data.errors import UsageError, UserError
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SMALL_PICTURE_PX = 64
+OTHER_INTERPRETER = "t2v_metrics"  # has another torch
 SMALL_CLIP, LARGE_CLIP = "clip-mini", "openai/clip-vit-large-patch14"
 
 
@@ -93,7 +94,7 @@ def _score(config: BenchConfig, work: Work, out: Path) -> tuple[pd.DataFrame, li
     keys = {name: fingerprint_hash(work.scored["metrics"][name]) for name in metrics}
     journal = ScoreJournal(out / f"scores-{fingerprint_hash(work.scored['images'])}.jsonl", keys)
     path = config.feature_cache or out / "features.sqlite"
-    cache = FeatureCache(path) if any(hasattr(metric, "uses") for metric in metrics.values()) else None
+    cache = FeatureCache(path) if any(getattr(metric, "uses", ()) for metric in metrics.values()) else None
     try:
         batches = pending_batches(journal, len(work.images), config.batch_size)
         if config.processes > 1 and len(batches) > 1:
@@ -216,7 +217,21 @@ def metric_options(config: BenchConfig, name: str) -> dict[str, Any]:
     for key in ("device", "dtype"):
         if key in options and options[key] is None:
             options[key] = getattr(config, key)
+    if "device" in options and family != OTHER_INTERPRETER:
+        _refuse_absent_device(name, options["device"])
     return options
+
+
+def _refuse_absent_device(metric: str, device: str) -> None:
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        told = str(error).partition("\n")[0]
+        raise UserError(f"{metric}: device {device!r} cannot be used: {told}") from error
 
 
 def _clip_for(images: Sequence[BenchImage]) -> str:

@@ -6,7 +6,7 @@ Batches are fixed ranges of the images: however often a run was killed, a batch 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ import pyarrow as pa
 from PIL.Image import Image
 from tqdm import tqdm
 
-from benchmarks.encoders import Features, encode
+from benchmarks.encoders import EncoderSpec, Features, encode
 from benchmarks.feature_cache import FeatureCache
 from benchmarks.images import load_image
 from benchmarks.journal import ScoreJournal
@@ -124,7 +124,7 @@ def score_batch(
     chosen = {name: metrics[name] for name in batch.metrics}
     shown = [picture for _, _, picture in sound]
     prompts = [image.prompt for _, image, _ in sound]
-    specs = tuple(dict.fromkeys(spec for metric in chosen.values() for spec in getattr(metric, "uses", ())))
+    specs = _needed(chosen.values(), prompts)
     with _enough_memory(len(shown)):
         features = encode(specs, shown, cache) if sound else {}
     for name, metric in chosen.items():
@@ -132,7 +132,7 @@ def score_batch(
             if isinstance(picture, str):
                 scores[batch.start + i][name] = [Score(metric.headline, None, error_message=picture)]
         with _enough_memory(len(shown)):
-            results = _results(metric, shown, prompts, features) if sound else []
+            results = score_pairs(metric, shown, prompts, features) if sound else []
         for (number, _, _), result in zip(sound, results, strict=True):
             scores[number][name] = [_finite(score) for score in result]
     return scores
@@ -143,9 +143,20 @@ def read_pictures(batch: Batch, images: Sequence[BenchImage], readers: ThreadPoo
     return list(readers.map(_picture_or_problem, images[batch.start : batch.stop]))
 
 
-def _results(
+def _needed(metrics: Iterable[Metric], prompts: Sequence[Prompt]) -> tuple[EncoderSpec, ...]:
+    """The encoders of the metrics; of one that judges only prompts of its `categories`, if there are any here."""
+    found: dict[EncoderSpec, None] = {}
+    for metric in metrics:
+        categories = getattr(metric, "categories", None)
+        if categories is None or any(prompt.category in categories for prompt in prompts):
+            found |= dict.fromkeys(getattr(metric, "uses", ()))
+    return tuple(found)
+
+
+def score_pairs(
     metric: Metric, images: Sequence[Image], prompts: Sequence[Prompt], features: Features
 ) -> list[list[Score]]:
+    """`metric.score`, with the features of the images if it works on such."""
     if not hasattr(metric, "uses"):
         return metric.score(images, prompts)
     return cast("FeatureMetric", metric).score(images, prompts, features)

@@ -46,6 +46,18 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Make `folder` if it is not there. Raises UserError if nothing can be written into it."""
+    probe = folder / f".tmp-{uuid.uuid4().hex[:12]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        why = "is a file, expected a folder" if folder.is_file() else f"cannot be written to: {error.strerror}"
+        raise UserError(f"{folder}: {why}") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically."""
     with atomic_path(path) as temporary:
@@ -61,7 +73,7 @@ def read_json(path: Path) -> Any:
     """Read JSON that this project wrote. Raises UserError if the file is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON: {error}") from error
 
 
@@ -88,15 +100,13 @@ def open_run(
     folder belongs to something else, if the fingerprint changed (with a diff), or while another process works in it.
     """
     fingerprint = json.loads(json.dumps({"command": command, **fingerprint}))
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file, expected a folder")
     if out.is_dir() and not (out / "fingerprint.json").exists():
         # all that a start killed before its fingerprint was written leaves behind
         strange = [path for path in out.iterdir() if not path.name.startswith((".lock", ".start", ".tmp-"))]
         # looked for again: a process that shares the run may just have begun it
         if strange and not (out / "fingerprint.json").exists():
             raise UserError(f"{out}: holds files but no run of llm4gen; give an empty or new folder")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with (out / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

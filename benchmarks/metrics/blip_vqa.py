@@ -108,10 +108,10 @@ class BlipVqa:
         counts = [len(questions[i]) for i in asked]
         # TF32 would change the third decimal
         with torch.backends.cudnn.flags(allow_tf32=False):
-            pixels = self._pixels([images[i] for i in asked])
-            states = self._model.image_states(pixels)
+            model = self._model  # tells first of a device that cannot be used
+            states = model.image_states(self._pixels([images[i] for i in asked]))
             ids, mask = (batch[name].to(self.device) for name in ("input_ids", "attention_mask"))
-            logits = self._model.answer_logits(states, counts, ids, mask, answer_ids)
+            logits = model.answer_logits(states, counts, ids, mask, answer_ids)
         values = torch.split(logits.float().softmax(dim=-1)[:, 0].cpu(), counts)
         by_image = {i: own.tolist() for i, own in zip(asked, values, strict=True)}
         return [by_image.get(i, []) for i in range(len(questions))]

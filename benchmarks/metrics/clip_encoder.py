@@ -18,7 +18,8 @@ from llm4gen_data.registry import require_working_torchvision
 if TYPE_CHECKING:
     import numpy as np
 
-WEIGHTS_OPTION = "clip_score.model"
+# Which metric asks is not known here: encoders are shared.
+WEIGHTS_OPTION = "METRIC.model"
 PREPROCESSING_KEYS = ("size", "crop_size", "resample", "image_mean", "image_std")
 N_TEXTS = 8192  # remembered, the longest unused goes first
 

@@ -40,6 +40,7 @@ class Dpg:
         vqa_options: dict[str, Any] | None = None,
         pictures: Literal["single", "grid"] = "single",
         protocol: str = f"{NAME}/fixed",
+        device: str | None = None,
     ) -> None:
         name, _, mode = protocol.rpartition("/")
         if name != NAME or mode not in MODES:
@@ -47,7 +48,7 @@ class Dpg:
         if pictures not in ("single", "grid"):
             raise UsageError(f"dpg: pictures = {pictures!r}: expected single or grid")
         self.protocol, self.headline, self.pictures = protocol, mode, pictures
-        self.vqa = load_vqa(vqa, vqa_options or {})
+        self.vqa = load_vqa(vqa, vqa_options or {}, device)
         self._asked: dict[str | None, list[DpgQuestion]] = {}  # by spec: a prompt's twin has its id
 
     def identity(self) -> dict[str, Any]:

@@ -30,8 +30,14 @@ class Dsg:
     unit = "share of questions"
     digits = 4
 
-    def __init__(self, vqa: str, vqa_options: Mapping[str, Any] | None = None, questions: str | None = None) -> None:
-        self.vqa = load_vqa(vqa, vqa_options or {})
+    def __init__(
+        self,
+        vqa: str,
+        vqa_options: Mapping[str, Any] | None = None,
+        questions: str | None = None,
+        device: str | None = None,
+    ) -> None:
+        self.vqa = load_vqa(vqa, vqa_options or {}, device)
         self.file = questions
         self._of_file = {} if questions is None else read_questions(Path(questions))
         self._of_spec: dict[str | None, list[AskedQuestion]] = {}  # by spec: a prompt's twin has its id

@@ -1,13 +1,14 @@
 """Back ends that live in an interpreter or program of their own, so that their packages hurt nobody.
 
 The program is started once and answers one line of JSON on its standard output to each line of JSON on its standard
-input; what it says on standard error is told when it fails. Pictures are handed over as PNG files. docs/metrics.md
-describes the requests.
+input; the last line on its standard error is told when it fails. Pictures are handed over as PNG files.
+docs/metrics.md describes the requests.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import queue
 import shlex
 import shutil
@@ -24,26 +25,36 @@ from PIL.Image import Image
 from llm4gen_data.errors import UserError
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
-N_ERROR_CHARS = 500
+N_ERROR_CHARS, N_ERROR_BYTES = 500, 16 * 1024
 
 
 class ExternalProgram:
     """A program that answers JSON lines; started by the first question, ended with this object.
 
-    `command` is split as a shell would, but no shell runs it. Raises UserError if there is no such program.
+    `command` is split as a shell would, but no shell runs it; `environment` is added to this process's, None takes a
+    variable away. Raises UserError if there is no such program.
     """
 
-    def __init__(self, name: str, command: str, timeout_s: float) -> None:
+    def __init__(
+        self, name: str, command: str, timeout_s: float, environment: Mapping[str, str | None] | None = None
+    ) -> None:
         self.name, self.command, self.timeout_s = name, command, timeout_s
         words = shlex.split(command)
         if not words or shutil.which(words[0]) is None:
             raise UserError(f"{name}: command {command!r}: no such program")
         self._words = words
+        merged = {**os.environ, **(environment or {})}
+        self._environment = {key: value for key, value in merged.items() if value is not None}
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a request. Raises UserError if there is none in time, or none that is a JSON object, or one
-        with `error`."""
+    def ask(
+        self, request: Mapping[str, Any], timeout_s: float | None = None, *, may_fail: bool = False
+    ) -> dict[str, Any]:
+        """The answer to a request, within `timeout_s` if that is given.
+
+        Raises UserError if there is none in time, or none that is a JSON object, or, unless it `may_fail`, one with
+        `error`.
+        """
         stdin = self._process.stdin if self._process else self._start()
         assert stdin is not None
         try:
@@ -52,25 +63,30 @@ class ExternalProgram:
         except OSError:
             raise self._failed("ended") from None
         try:
-            line = self._lines.get(timeout=self.timeout_s)
+            line = self._lines.get(timeout=timeout_s or self.timeout_s)
         except queue.Empty:
-            raise self._failed(f"gave no answer in {self.timeout_s:g} s") from None
+            raise self._failed(f"gave no answer in {timeout_s or self.timeout_s:g} s") from None
         if line is None:
             raise self._failed("ended")
         try:
             answer = json.loads(line)
         except ValueError:
             raise self._failed(f"answered {line[:100]!r}, expected a line of JSON") from None
-        if not isinstance(answer, dict) or "error" in answer:
-            told = answer.get("error") if isinstance(answer, dict) else f"{line[:100]!r}, expected a JSON object"
-            raise self._failed(f"answered {str(told)[:N_ERROR_CHARS]}")
+        if not isinstance(answer, dict):
+            raise self._failed(f"answered {line[:100]!r}, expected a JSON object")
+        if "error" in answer and not may_fail:
+            raise self._failed(f"answered {' '.join(str(answer['error']).split())[:N_ERROR_CHARS]}")
         return answer
 
     def _start(self) -> IO[bytes] | None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the program
         try:
             self._process = subprocess.Popen(
-                self._words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
+                self._words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=self._environment,
             )
         except OSError as error:
             raise UserError(f"{self.name}: command {self.command!r}: {error.strerror}") from error
@@ -85,9 +101,10 @@ class ExternalProgram:
         process, self._process = self._process, None
         if process is not None:
             _end(process)
-        self._errors.seek(0)
-        told = self._errors.read().decode(errors="replace").strip()[-N_ERROR_CHARS:]
-        last = f": {' '.join(told.split())}" if told else ""
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - N_ERROR_BYTES))
+        told = self._errors.read().decode(errors="replace").strip().splitlines()
+        last = f": {told[-1].strip()[-N_ERROR_CHARS:]}" if told else ""
         return UserError(f"{self.name}: {self.command!r} {what}{last}")
 
 

@@ -193,7 +193,7 @@ def _weights(given: str, name: str, url: str, sha256: str) -> Path:
     path = Path(given) if given else cache_folder("fid") / name
     if not path.is_file():
         raise UserError(
-            f"fid: {path}: no such file; expected {name} from {url} (sha256 {sha256}...), there or as "
+            f"fid: {path}: no such file; expected {name} from {url} (sha256 {sha256}), there or as "
             "--set fid.model=FILE"
         )
     return path

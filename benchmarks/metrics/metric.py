@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmarks.records import CorpusScore, Score
+from llm4gen_data.errors import UsageError
 from llm4gen_data.records import Prompt
 from llm4gen_data.registry import resolve
 
@@ -40,6 +42,9 @@ METRICS = {
 }
 
 
+MEMBERS = ("headline", "unit", "digits", "identity", "check", "score")
+
+
 class Metric(Protocol):
     """Scores images against their prompts; made from its options as keywords. Weights are loaded by the first `score`.
 
@@ -69,7 +74,10 @@ class Metric(Protocol):
 
 
 class FeatureMetric(Metric, Protocol):
-    """A metric on the features of encoders that it may share with others: each batch passes through them once."""
+    """A metric on the features of encoders that it may share with others: each batch passes through them once.
+
+    One with `categories` gives no scores to prompts of others, and needs no features of a batch of such prompts.
+    """
 
     uses: tuple[EncoderSpec, ...]
 
@@ -88,7 +96,26 @@ class CorpusMetric(FeatureMetric, Protocol):
         ...
 
 
+def distinct(images: Sequence[Image]) -> tuple[list[Image], list[int]]:
+    """The pictures without repetition, and the place of each among them; it is the same if it is the same object."""
+    places: dict[int, int] = {}
+    order = [places.setdefault(id(image), len(places)) for image in images]
+    shown: list[Image] = [image for i, image in enumerate(images) if order[i] not in order[:i]]
+    return shown, order
+
+
 def load_metric(name: str, options: Mapping[str, Any]) -> Metric:
-    """The metric `name`, an entry of METRICS or a `module:attribute`. Raises UsageError for an unknown name."""
-    metric: Metric = resolve("metric", name, METRICS)(**options)
+    """The metric `name`, an entry of METRICS or a `module:attribute`.
+
+    Raises UsageError for an unknown name, and for a `module:attribute` that is no metric.
+    """
+    make = resolve("metric", name, METRICS)
+    try:
+        inspect.signature(make).bind(**options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"metric {name!r}: {error}; expected a class like metrics.metric.Metric") from error
+    metric: Metric = make(**options)
+    lacking = [part for part in MEMBERS if not hasattr(metric, part)]
+    if lacking:
+        raise UsageError(f"metric {name!r} has no {', '.join(lacking)}; expected a class like metrics.metric.Metric")
     return metric

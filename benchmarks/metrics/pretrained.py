@@ -28,7 +28,11 @@ def model_folder(needed_by: str, model: str, revision: str | None, weights_optio
 
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=list(WEIGHTS)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+    except HFValidationError as error:
+        raise UserError(
+            f"{needed_by}: {model}: no such folder, and no hub id; expected weights: --set {weights_option}=DIR"
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         raise UserError(
             f"{needed_by}: the weights model.safetensors of https://huggingface.co/{model} (which lists their sha256) "
             f"cannot be fetched ({type(error).__name__}); or give a folder with them: --set {weights_option}=DIR"

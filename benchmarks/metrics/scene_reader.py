@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL.Image import Image
 
+from benchmarks.metrics.metric import distinct
 from benchmarks.records import Score
 from llm4gen_data.errors import UserError
 from llm4gen_data.records import Prompt
@@ -20,10 +21,12 @@ from llm4gen_data.scenes.facts import (
     facts_from_json,
     match_objects,
 )
-from llm4gen_data.scenes.read import Reading, read_scene
+from llm4gen_data.scenes.read import Reading, ReadObject, read_scene
+from llm4gen_data.scenes.vocabulary import FRAME_PX
 
 # Every fact of a prompt counts once in `overall`, whatever its kind.
 OVERALL = "overall"
+FRAME = f"{FRAME_PX}x{FRAME_PX} px, stretched"
 # Objects that look alike are matched by trying all orders; a picture of 64 px has room for four.
 MAX_OBJECTS = 8
 
@@ -32,9 +35,11 @@ class SceneReader:
     """For each kind of fact that the prompt states, the share of those facts that hold in the picture.
 
     Kinds: `object` (an object of the asked shape is there), `color`, `texture`, `size`, `relation`, `count` (as many
-    objects as asked, nameable or not), `background`, and `overall`, the share of all these facts. Asked and seen
-    objects are matched one to one by `scenes.facts.compare`, only where the shape agrees: an attribute or relation of
-    an object that is not there does not hold either. What the reader cannot tell does not hold.
+    objects as asked, nameable or not), `background`, and `overall`, the share of all these facts. Of objects rather
+    than facts: `bound`, the share of asked objects that are there with everything that was asked of them (but
+    relations), and `all_bound`, 1 where all of them are, else 0. Asked and seen objects are matched one to one by
+    `scenes.facts.compare`, only where the shape agrees: an attribute or relation of an object that is not there does
+    not hold either. What the reader cannot tell does not hold.
     """
 
     headline = OVERALL
@@ -48,9 +53,10 @@ class SceneReader:
         """No weights: the reader is code, its version is that of the metric."""
         return {
             "metric": "scene_reader",
-            "version": 1,
+            "version": 2,
             "weights": None,
             "preprocessing": "RGB, Lanczos to 64 x 64 px",
+            "frame": FRAME,
             "dtype": "float32",
         }
 
@@ -61,9 +67,9 @@ class SceneReader:
 
     def score(self, images: Sequence[Image], prompts: Sequence[Prompt]) -> list[list[Score]]:
         """One score a kind that the prompt states anything of, `overall` last."""
-        return [
-            scores_of(self._facts(prompt), read_scene(image)) for image, prompt in zip(images, prompts, strict=True)
-        ]
+        shown, places = distinct(images)
+        readings = [read_scene(image) for image in shown]
+        return [scores_of(self._facts(prompt), readings[place]) for place, prompt in zip(places, prompts, strict=True)]
 
     def _facts(self, prompt: Prompt) -> Facts:
         if prompt.prompt_id not in self._asked:
@@ -110,20 +116,52 @@ def scores_of(asked: Facts, reading: Reading) -> list[Score]:
     for kind, (right, n) in tallies.items():
         texts = ", ".join(loss.text for loss in lost if loss.kind == kind)
         scores.append(Score(kind, right / n, f"{right} of {n} hold" + (f"; missing: {texts}" if right < n else "")))
+    scores += _bound(asked, seen)
     texts = ", ".join(loss.text for loss in lost if not loss.is_implied)
-    reason = f"asked: {describe(asked)}; seen: {describe(seen)}; missing: {texts or 'nothing'}"
+    reason = f"asked: {describe(asked)}; seen: {_describe_seen(reading)}; missing: {texts or 'nothing'}"
     n_right, n_asked = (sum(column) for column in zip(*tallies.values(), strict=True))
     return [*scores, Score(OVERALL, n_right / n_asked, reason)]
 
 
+def _bound(asked: Facts, seen: Facts) -> list[Score]:
+    """Which of the asked objects are there as they were asked for; no scores where there are none."""
+    if not asked.objects:
+        return []
+    matched = match_objects(asked, seen)
+    names = _names(asked)
+    lost = []
+    for i, o in enumerate(asked.objects):
+        found = seen.objects[matched[i]] if i in matched else None
+        told = [name for name in ATTRIBUTES if getattr(o, name) is not None]
+        if found is None or any(getattr(found, name) != getattr(o, name) for name in told):
+            lost.append(names[i])
+    n = len(asked.objects)
+    reason = f"{n - len(lost)} of {n} as asked" + (f"; not so: {', '.join(lost)}" if lost else "")
+    return [Score("bound", (n - len(lost)) / n, reason), Score("all_bound", float(not lost), reason)]
+
+
 def describe(facts: Facts) -> str:
     """Facts in words: "large red striped circle, small blue square, circle left of square, on gray"."""
+    return ", ".join([*map(_phrase, facts.objects), *_around(facts)]) or "nothing that can be told"
+
+
+def _describe_seen(reading: Reading) -> str:
+    """As `describe`, each object with its box in pixels of the frame, those of which nothing can be told as well."""
+    objects = [f"{_phrase(ObjectFact(o.shape, o.color, o.texture, o.size))} at [{_box(o)}]" for o in reading.objects]
+    around = ", ".join(_around(reading.facts()))
+    return "; ".join([*objects, *([around] if around else [])]) or "nothing that can be told"
+
+
+def _box(o: ReadObject) -> str:
+    corners = (o.x - o.radius, o.y - o.radius, o.x + o.radius, o.y + o.radius)
+    return ", ".join(f"{min(max(value, 0), FRAME_PX):.1f}" for value in corners)
+
+
+def _around(facts: Facts) -> list[str]:
+    """How the objects stand to each other, and on what."""
     names = _names(facts)
-    parts = [_phrase(o) for o in facts.objects]
-    parts += [f"{names[a]} {relation} {names[b]}" for a, relation, b in sorted(facts.relations)]
-    if facts.background is not None:
-        parts.append(f"on {facts.background}")
-    return ", ".join(parts) or "nothing that can be told"
+    relations = [f"{names[a]} {relation} {names[b]}" for a, relation, b in sorted(facts.relations)]
+    return relations if facts.background is None else [*relations, f"on {facts.background}"]
 
 
 @dataclass(frozen=True, slots=True)

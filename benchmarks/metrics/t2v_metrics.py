@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import queue
+import shlex
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from PIL.Image import Image
 
 from benchmarks.metrics import t2v_worker
+from benchmarks.metrics.external import ExternalProgram, save_pictures
 from benchmarks.records import Score
 from llm4gen_data.errors import UserError
 from llm4gen_data.records import Prompt
@@ -22,7 +21,6 @@ from llm4gen_data.records import Prompt
 VERSION = "3.0"  # 3.1 no longer has CLIP-FlanT5
 DEFAULT_FOLDER = Path(".t2v-metrics")
 CHECK_TIMEOUT_S = 300
-N_KEPT_LINES = 20  # of what the other side wrote on stderr
 
 
 class T2vMetrics:
@@ -47,7 +45,7 @@ class T2vMetrics:
         self.model, self.python, self.device = model, _interpreter(python), device
         self.start_timeout_s, self.timeout_s = start_timeout_s, timeout_s
         self.version = package_version(self.python)
-        self._worker: _Worker | None = None
+        self._program: ExternalProgram | None = None
 
     def identity(self) -> dict[str, Any]:
         """Model and version of the package; it keeps revision, template and dtype to itself."""
@@ -65,15 +63,13 @@ class T2vMetrics:
 
     def score(self, images: Sequence[Image], prompts: Sequence[Prompt]) -> list[list[Score]]:
         """One score a pair, of the kind `vqascore`; a batch that the other side fails on has errors."""
-        if self._worker is None:
-            self._worker = _Worker(self.python)
-            self._worker.ask({"model": self.model, "device": self.device}, self.start_timeout_s)
+        if self._program is None:
+            self._program = _program(self.python, self.timeout_s)
+            self._program.ask({"model": self.model, "device": self.device}, self.start_timeout_s)
         with tempfile.TemporaryDirectory(prefix="llm4gen-t2v-") as folder:
-            paths = [str(Path(folder) / f"{i:05d}.png") for i in range(len(images))]
-            for image, path in zip(images, paths, strict=True):
-                image.save(path)
+            paths = save_pictures(images, Path(folder))
             request = {"images": paths, "texts": [prompt.prompt for prompt in prompts]}
-            answer = self._worker.ask(request, self.timeout_s, may_fail=True)
+            answer = self._program.ask(request, may_fail=True)
         if "error" in answer:
             return [[Score(self.headline, None, error_message=f"t2v_metrics: {answer['error']}")] for _ in prompts]
         values = answer.get("scores")
@@ -85,11 +81,7 @@ class T2vMetrics:
 
 def check_interpreter(python: Path) -> str:
     """A line on what the interpreter holds. Raises UserError if it cannot import the package."""
-    worker = _Worker(python)
-    try:
-        answer = worker.ask({"model": None}, CHECK_TIMEOUT_S)
-    finally:
-        worker.close()
+    answer = _program(python, CHECK_TIMEOUT_S).ask({"model": None})
     return (
         f"t2v_metrics {answer['version']} with {len(answer['models'])} models, {', '.join(answer['models'][:3])} ..."
     )
@@ -119,71 +111,8 @@ def _interpreter(python: str) -> Path:
     return path
 
 
-class _Worker:
-    """The other interpreter, with a thread that reads what it answers and one that keeps the end of its stderr."""
-
-    def __init__(self, python: Path) -> None:
-        self.python = python
-        # The environment's programs (ffmpeg) come first; its packages must not be mixed with ours.
-        path = f"{python.absolute().parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PATH": path}
-        try:
-            self.process = subprocess.Popen(
-                [str(python), t2v_worker.__file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                env=environment,
-            )
-        except OSError as error:
-            raise UserError(f"t2v_metrics: {python} cannot be run: {error}") from error
-        self.answers: queue.Queue[str | None] = queue.Queue()
-        self.complaints: list[str] = []
-        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
-        threading.Thread(target=self._keep, args=(self.process.stderr,), daemon=True).start()
-
-    def ask(self, request: dict[str, Any], timeout_s: float, *, may_fail: bool = False) -> dict[str, Any]:
-        """The answer. Raises UserError if there is none in time, or it is an error and `may_fail` is not set."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-            line = self.answers.get(timeout=timeout_s)
-        except queue.Empty:
-            self.close()
-            raise UserError(f"t2v_metrics: {self.python}: no answer within {timeout_s:g} s") from None
-        except OSError:
-            line = None
-        if line is None:
-            self.close()
-            told = self.complaints[-1] if self.complaints else f"exit code {self.process.returncode}"
-            raise UserError(f"t2v_metrics: {self.python} ended without an answer: {told[:300]}")
-        try:
-            answer = json.loads(line)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            self.close()
-            raise UserError(f"t2v_metrics: {self.python}: expected a line of JSON, got {line[:100]!r}")
-        if "error" in answer and not may_fail:
-            self.close()
-            raise UserError(f"t2v_metrics: {self.python}: {answer['error']}")
-        return answer
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.wait()
-
-    def _read(self, lines: IO[str]) -> None:
-        for line in lines:
-            self.answers.put(line)
-        self.answers.put(None)
-
-    def _keep(self, lines: IO[str]) -> None:
-        for line in lines:
-            if line.strip():
-                self.complaints = [*self.complaints, line.strip()][-N_KEPT_LINES:]
+def _program(python: Path, timeout_s: float) -> ExternalProgram:
+    # The environment's programs (ffmpeg) come first; its packages must not be mixed with ours.
+    path = f"{python.absolute().parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    command = shlex.join([str(python), t2v_worker.__file__])
+    return ExternalProgram("t2v_metrics", command, timeout_s, {"PYTHONPATH": None, "PATH": path})

@@ -43,7 +43,7 @@ class VlmVqa:
         device: str = "cpu",
         batch_size: int = 16,
     ) -> None:
-        self.folder = model_folder("transformers", model, revision, "vqa_options.model")
+        self.folder = model_folder("transformers", model, revision, "METRIC.vqa_options.model")
         self.default_template = default_template(model)
         self.model, self.revision, self.chat_format = model, revision, chat_format
         self.dtype, self.device, self.batch_size = dtype, device, batch_size

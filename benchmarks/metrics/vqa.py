@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from benchmarks.metrics.metric import distinct
 from llm4gen_data.errors import UsageError
 from llm4gen_data.registry import resolve
 
@@ -53,22 +54,45 @@ class AnswerLikelihood(Vqa, Protocol):
         ...
 
 
-def load_vqa(name: str, options: Mapping[str, Any]) -> Vqa:
+def ask_by_picture(
+    ask: Callable[[Sequence[Image], Sequence[Sequence[str]]], list[list[float]]],
+    images: Sequence[Image],
+    questions: Sequence[Sequence[str]],
+) -> list[list[float]]:
+    """The answers to the questions about each image; a picture that comes several times is shown to the model once."""
+    shown, places = distinct(images)
+    asked: list[list[str]] = [[] for _ in shown]
+    spans = []
+    for place, own in zip(places, questions, strict=True):
+        spans.append((place, slice(len(asked[place]), len(asked[place]) + len(own))))
+        asked[place] += own
+    found = ask(shown, asked)
+    return [found[place][span] for place, span in spans]
+
+
+def load_vqa(name: str, options: Mapping[str, Any], device: str | None = None) -> Vqa:
     """The model `name`, an entry of VQAS (one in memory for all metrics that ask the same) or a `module:attribute`.
 
-    Raises UsageError for an unknown name and for options that the model does not have.
+    `device` is for models that have such an option and are not told another in `options`. Raises UsageError for an
+    unknown name and for options that the model does not have.
     """
-    return _shared(name, json.dumps(dict(options), sort_keys=True)) if name in VQAS else _made(name, options)
+    return (
+        _shared(name, json.dumps(dict(options), sort_keys=True), device)
+        if name in VQAS
+        else _made(name, options, device)
+    )
 
 
 @lru_cache(maxsize=2)
-def _shared(name: str, options: str) -> Vqa:
-    return _made(name, json.loads(options))
+def _shared(name: str, options: str, device: str | None) -> Vqa:
+    return _made(name, json.loads(options), device)
 
 
-def _made(name: str, options: Mapping[str, Any]) -> Vqa:
+def _made(name: str, options: Mapping[str, Any], device: str | None) -> Vqa:
     make, values = resolve("VQA model", name, VQAS), dict(options)
     parameters = inspect.signature(make).parameters
+    if device is not None and "device" in parameters:
+        values.setdefault("device", device)
     try:
         inspect.signature(make).bind(**values)
     except TypeError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.metrics.vqa import AnswerLikelihood, load_vqa
+from benchmarks.metrics.vqa import AnswerLikelihood, ask_by_picture, load_vqa
 from benchmarks.records import Score
 from llm4gen_data.errors import UsageError
 from llm4gen_data.records import Prompt
@@ -53,9 +53,13 @@ class VqaScore:
     digits = 4
 
     def __init__(
-        self, vqa: str = "transformers", vqa_options: Mapping[str, Any] | None = None, template: str = "auto"
+        self,
+        vqa: str = "transformers",
+        vqa_options: Mapping[str, Any] | None = None,
+        template: str = "auto",
+        device: str | None = None,
     ) -> None:
-        model = load_vqa(vqa, vqa_options or {})
+        model = load_vqa(vqa, vqa_options or {}, device)
         if not isinstance(model, AnswerLikelihood):
             raise UsageError(f"vqascore.vqa = {vqa!r}: this model weighs two answers; VQAScore needs P of one answer")
         self.vqa = model
@@ -83,7 +87,11 @@ class VqaScore:
     def score(self, images: Sequence[Image], prompts: Sequence[Prompt]) -> list[list[Score]]:
         """One score a pair, of the kind `p_yes`; the reason is the question as it was put."""
         questions = [self._question(prompt) for prompt in prompts]
-        found = self.vqa.answer_likelihoods(images, [[question] for question in questions], self.template.answers)
+        found = ask_by_picture(
+            lambda shown, asked: self.vqa.answer_likelihoods(shown, asked, self.template.answers),
+            images,
+            [[question] for question in questions],
+        )
         return [[self._score(question, value)] for question, [value] in zip(questions, found, strict=True)]
 
     def _score(self, question: str, value: float) -> Score:

@@ -13,16 +13,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmarks.images import models_of
-from benchmarks.layout import measured_cells, paper_table, published_cells
 from benchmarks.metrics.metric import Metric
 from benchmarks.power import power_notes
-from benchmarks.published import published_for
 from benchmarks.records import BenchImage
 from benchmarks.report.gallery import gallery
+from benchmarks.report.layout import measured_cells, paper_table, published_cells
 from benchmarks.report.plot import axis_of, whiskers
+from benchmarks.report.published import published_for
 from benchmarks.report.scatter import scatter_svg, scatters
+from benchmarks.report.tables import estimate_text, p_text, share_text, split_cells
 from benchmarks.report.text import visible, visible_text
-from benchmarks.tables import estimate_text, p_text, share_text, split_cells
 from llm4gen_data.runs import write_text
 
 # Of the identity of a metric, what reads better in its own place.

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.metrics.scene_reader import FRAME as SCENE_FRAME
 from benchmarks.suites.t2i_compbench.judges import frame_size
+from llm4gen_data.scenes.vocabulary import FRAME_PX
 
 MAX_BOXES = 100  # of one picture; more cannot be told apart
 LABEL_CHARS = 40
@@ -26,7 +28,10 @@ _ANSWERS = (
 )
 
 # What detectors of a metric look at, by the name of the frame in its identity; else the picture itself.
-FRAMES: dict[str, Callable[[int, int], tuple[int, int]]] = {"479x480 px, bilinear": frame_size}
+FRAMES: dict[str, Callable[[int, int], tuple[int, int]]] = {
+    "479x480 px, bilinear": frame_size,
+    SCENE_FRAME: lambda width, height: (FRAME_PX, FRAME_PX),
+}
 
 Box = tuple[float, float, float, float]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment
 
-from benchmarks.published import published_for
+from benchmarks.report.published import published_for
 
 ACROSS, UP = "aesthetic", "clip_score"
 WIDTH, HEIGHT = 420.0, 320.0

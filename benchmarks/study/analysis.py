@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.report.tables import csv_text
 from benchmarks.scoring import SCORE_SCHEMA
 from benchmarks.study.agreement import agreement, side_bias
 from benchmarks.study.card import read_about_raters, read_card
@@ -22,7 +23,6 @@ from benchmarks.study.records import Key, Vote, read_checks, read_key, read_stud
 from benchmarks.study.rows import HUMAN, human_scores, private_rows, pseudonyms, vote_table
 from benchmarks.study.strengths import bradley_terry
 from benchmarks.study.winrates import win_rates
-from benchmarks.tables import csv_text
 from llm4gen_data.config import to_plain
 from llm4gen_data.errors import UsageError, UserError
 from llm4gen_data.parquet import open_parquet

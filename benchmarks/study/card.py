@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report.tables import p_text, share_text
 from benchmarks.study.records import Study
-from benchmarks.tables import p_text, share_text
 from llm4gen_data.config import load_config
 from llm4gen_data.errors import UserError
 from llm4gen_data.runs import read_json

@@ -11,12 +11,12 @@ import pandas as pd
 import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from benchmarks.report.tables import csv_text, markdown, p_text, share_text
 from benchmarks.scoring import SCORE_SCHEMA
 from benchmarks.study.card import Card, card_rows
 from benchmarks.study.figure import bars, write_figure
 from benchmarks.study.published import PublishedRate
 from benchmarks.study.records import Study
-from benchmarks.tables import csv_text, markdown, p_text, share_text
 from llm4gen_data.parquet import write_shard
 from llm4gen_data.runs import finish, package_versions, sha256_file, write_json, write_text
 

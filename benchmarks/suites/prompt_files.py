@@ -13,6 +13,7 @@ from benchmarks.suites import dpg_prompts, geneval_prompts
 from benchmarks.suites.t2i_compbench import command
 from llm4gen_data.errors import UsageError
 from llm4gen_data.parquet import PROMPT_SCHEMA, write_shard
+from llm4gen_data.runs import make_folder
 
 DPG, GENEVAL = "dpg", "geneval"
 
@@ -39,7 +40,7 @@ def write_prompts(suite: str, source: Path | None, categories: Sequence[str], fi
         known = ", ".join(dict.fromkeys(prompt.category for prompt in found))
         raise UsageError(f"--category {min(unknown)}: {name} has {known}")
     prompts = [prompt for prompt in found if not categories or prompt.category in categories]
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     write_shard(out, pa.Table.from_pylist([asdict(prompt) for prompt in prompts], PROMPT_SCHEMA))
     counts = ", ".join(f"{category} {n}" for category, n in Counter(prompt.category for prompt in prompts).items())
     return f"{out}: {len(prompts)} prompts ({counts})"

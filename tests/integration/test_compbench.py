@@ -1,20 +1,29 @@
 """T2I-CompBench as users run it: prompts read once, pictures of other tools scored, results exported."""
 
 import json
+from math import prod
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
+from benchmarks.metrics.blip_vqa import MEAN, STD
+from benchmarks.suites.t2i_compbench.linguistics import facts_of
 from llm4gen_data.densprompts.audit.linguistic import load_pipeline
 from tests.commands import assert_one_line, run
+from tests.factories import picture
 from tests.unit.benchmarks.factories import tiny_clip, write_manifest
-from tests.unit.benchmarks.t2i_compbench.data import ROOT
-from tests.unit.benchmarks.t2i_compbench.fakes import plain, prompt
+from tests.unit.benchmarks.metrics import blip_reference as blip
+from tests.unit.benchmarks.suites.t2i_compbench.data import ROOT
+from tests.unit.benchmarks.suites.t2i_compbench.fakes import plain, prompt
 
 SUITE = "t2i-compbench@2025-09/official"
 OWN = ("A person is looking at a rainbow.", "Two dogs/cats " + "sit <script>alert(1)</script> " * 66)
 
-pytestmark = pytest.mark.skipif(load_pipeline() is None, reason="no English spaCy model")
+needs_spacy = pytest.mark.skipif(load_pipeline() is None, reason="no English spaCy model")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +47,7 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
+@needs_spacy
 def test_own_prompts_are_scored_and_exported(prompts: Path, pictures: Path, tmp_path: Path) -> None:
     clip = tiny_clip(tmp_path / "clip", context=48)
     line = ("llm4gen-bench", "run", "--suite", SUITE, "--images", pictures, "--layout", "folder", "--prompts", prompts)
@@ -55,6 +65,7 @@ def test_own_prompts_are_scored_and_exported(prompts: Path, pictures: Path, tmp_
     assert [row["question_id"] for row in answers] == [0, 1]
 
 
+@needs_spacy
 def test_bad_input_is_one_line(prompts: Path, pictures: Path, tmp_path: Path) -> None:
     line = ("llm4gen-bench", "run", "--suite", SUITE, "--images", pictures, "--out", tmp_path / "run")
     folder = ("--layout", "folder", "--prompts", prompts)
@@ -75,6 +86,65 @@ def test_bad_input_is_one_line(prompts: Path, pictures: Path, tmp_path: Path) ->
 def test_mixed_protocols_are_refused(tmp_path: Path, pictures: Path) -> None:
     old = prompt("color", 0, "a red cat", chunks=("a red cat",), file_sha256="0" * 64)
     folder = write_manifest(tmp_path / "images", [old], {"model": [plain(9)]})
-    fake = "t2i_compbench.vqa=tests.unit.benchmarks.t2i_compbench.fakes:FakeVqa"
+    fake = "t2i_compbench.vqa=tests.unit.benchmarks.suites.t2i_compbench.fakes:FakeVqa"
     line = ("llm4gen-bench", "run", "--suite", SUITE, "--images", folder, "--set", fake, "--out", tmp_path / "run")
     assert_one_line(run(*line, PYTHONPATH=str(ROOT)), 1, "color-000", "color_val.txt", "0000000000")
+
+
+def test_attributes_by_an_original_checkpoint(tmp_path: Path) -> None:
+    """From pictures to the original's files, by BLIP-VQA in its original layout: every answer is told and counts."""
+    prompts = [
+        prompt("color", 0, "a red cube and a blue ball", chunks=("a red cube", "a blue ball")),
+        prompt("color", 1, "a blue cube", chunks=("a blue cube",)),
+        prompt("shape", 0, "a cube and a ball", chunks=("a cube", "a ball")),
+        prompt("texture", 0, "a blue ball", chunks=("a blue ball",)),
+    ]
+    pictures = [picture(seed) for seed in range(2 * len(prompts))]
+    folder = write_manifest(tmp_path / "images", prompts, {"sd15": pictures}, n_samples=2)
+    weights = blip.random_checkpoint()
+    checkpoint, vocabulary = blip.write_original(tmp_path, weights)
+    values = {"weights": checkpoint, "vocabulary": vocabulary, "image_size": blip.IMAGE}
+    values |= {"vision_heads": blip.HEADS, "text_heads": blip.HEADS}
+    sets = [f"t2i_compbench.vqa_options.{name}={value}" for name, value in values.items()]
+    line = ("llm4gen-bench", "run", "--suite", SUITE, "--images", folder, "--out", tmp_path / "run")
+    options = [word for value in (*sets, "n_resamples=100", "batch_size=3") for word in ("--set", value)]
+    result = run(*line, *options)
+    assert result.returncode == 0, result.stderr
+
+    scores = pd.read_parquet(tmp_path / "run" / "scores.parquet")
+    assert scores["metric"].eq("t2i_compbench.blip_vqa").all()
+    assert scores["value"].notna().sum() == len(pictures)
+    expected = {}
+    for i, asked in enumerate(prompts):
+        chunks = facts_of(asked.spec, asked.prompt_id).chunks or ()
+        for sample in range(2):
+            yes = [_p_yes(weights, pictures[2 * i + sample], f"{chunk} ?") for chunk in chunks]
+            expected[asked.prompt_id, sample] = [(f"{chunk}?", p) for chunk, p in zip(chunks, yes, strict=True)]
+    for row in scores.itertuples():
+        told = [part.rpartition(" ") for part in row.reason.split("; ")]
+        answers = expected[row.prompt_id, row.sample_index]
+        assert [phrase for phrase, _, _ in told] == [phrase for phrase, _ in answers]
+        assert [float(value) for _, _, value in told] == pytest.approx([p for _, p in answers], abs=1e-4)
+        assert row.value == pytest.approx(prod(p for _, p in answers), abs=2e-4)
+
+    result = run("llm4gen-bench", "export", tmp_path / "run", "--out", tmp_path / "tree")
+    assert result.returncode == 0, result.stderr
+    color = tmp_path / "tree/sd15/color"
+    first, second = (
+        json.loads((color / f"annotation{place}_blip/vqa_result.json").read_text(encoding="utf-8")) for place in (1, 2)
+    )
+    assert [row["question_id"] for row in first] == [0, 1, 2, 3]
+    assert [row["question_id"] for row in second] == [0, 1]
+    assert float(first[0]["answer"]) == pytest.approx(expected["color-000", 0][0][1], abs=1e-4)
+    assert (color / "annotation_blip/blip_vqa_score.txt").read_text().startswith("BLIP-VQA score:0.")
+    assert sorted(path.name for path in color.parent.iterdir()) == ["color", "shape", "texture"]
+
+
+def _p_yes(weights: blip.Weights, image: Image.Image, question: str) -> float:
+    """By the evaluation that the model is tested against, on the picture as the original prepares it."""
+    side = (blip.IMAGE, blip.IMAGE)
+    shown = np.asarray(image.convert("RGB").resize(side, Image.Resampling.BICUBIC), dtype=np.float32) / 255
+    pixels = torch.from_numpy((shown - np.float32(MEAN)) / np.float32(STD)).permute(2, 0, 1)
+    ids = [101, *(1 + blip.WORDS.index(word) for word in question.split()), 102]
+    [value] = blip.yes_probability(weights, pixels[None], [ids])
+    return value

@@ -13,7 +13,7 @@ from llm4gen_data.scenes.render import render
 from tests.commands import assert_one_line, run
 from tests.unit.benchmarks.factories import scenes, write_manifest
 from tests.unit.benchmarks.metrics.tiny_models import tiny_dpt_hybrid, tiny_owlv2
-from tests.unit.benchmarks.t2i_compbench.fakes import prompt
+from tests.unit.benchmarks.suites.t2i_compbench.fakes import prompt
 
 FIXED = "t2i-compbench@2025-09/fixed"
 UNIDET = """

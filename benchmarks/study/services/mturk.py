@@ -16,9 +16,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from benchmarks.report.tables import csv_text
 from benchmarks.study.records import Study
 from benchmarks.study.services.service import Answer, choices_of, rater_name, tasks_by_axis
-from benchmarks.tables import csv_text
 from llm4gen_data.errors import UserError
 from llm4gen_data.runs import write_text
 

@@ -14,6 +14,7 @@ from benchmarks.suites.t2i_compbench.prompts import own_prompts, version_prompts
 from benchmarks.suites.t2i_compbench.protocol import parse_protocol
 from llm4gen_data.errors import UsageError
 from llm4gen_data.parquet import PROMPT_SCHEMA, write_shard
+from llm4gen_data.runs import make_folder
 
 
 def write_prompts(suite: str, source: Path | None, categories: Sequence[str], file: Path | None, out: Path) -> str:
@@ -31,7 +32,7 @@ def write_prompts(suite: str, source: Path | None, categories: Sequence[str], fi
         raise UsageError("--file: expected exactly one --category to read its prompts as, and no --from")
     else:
         prompts = own_prompts(file, categories[0])
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     write_shard(out, pa.Table.from_pylist([asdict(prompt) for prompt in prompts], PROMPT_SCHEMA))
     counts = ", ".join(f"{category} {n}" for category, n in Counter(prompt.category for prompt in prompts).items())
     parsers = sorted({facts_of(prompt.spec, prompt.prompt_id).parser for prompt in prompts})

@@ -16,7 +16,7 @@ from benchmarks.suites.t2i_compbench.protocol import ATTRIBUTES
 from benchmarks.suites.t2i_compbench.rules import MAX_PHRASES
 from llm4gen_data.errors import UserError
 from llm4gen_data.parquet import open_parquet
-from llm4gen_data.runs import is_complete, write_json, write_text
+from llm4gen_data.runs import is_complete, make_folder, write_json, write_text
 
 OFFICIAL = "official"
 # What `llm4gen-bench prompts` calls a prompt: category and line.
@@ -80,6 +80,7 @@ def export_run(run: Path, out: Path) -> Iterator[str]:
     scores = _official_scores(run)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists already, expected a new or empty folder")
+    make_folder(out)
     for (model, category), own in scores.groupby(["model", "category"], sort=False):
         folder = out / _folder_name(str(model)) / str(category)
         own = _numbered(own)

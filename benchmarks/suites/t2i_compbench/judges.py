@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from benchmarks.encoders import EncoderSpec, Features, rows_of
 from benchmarks.metrics.clip_score import ClipScore
 from benchmarks.metrics.detection import Depth, Detection, Detector
-from benchmarks.metrics.vqa import Vqa
+from benchmarks.metrics.vqa import Vqa, ask_by_picture
 from benchmarks.records import Score
 from benchmarks.suites.t2i_compbench import labels as names
 from benchmarks.suites.t2i_compbench import rules
@@ -36,19 +37,23 @@ class Verdict:
 
 
 class Judge(Protocol):
-    """Scores pictures by what their prompts ask for."""
+    """Scores pictures by what their prompts ask for; `uses` are the encoders whose features it needs."""
+
+    uses: tuple[EncoderSpec, ...]
 
     def identity(self) -> dict[str, Any]:
         """Everything in the back ends that changes a value."""
         ...
 
-    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts]) -> list[Verdict]:
+    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts], features: Features) -> list[Verdict]:
         """A verdict for each RGB image."""
         ...
 
 
 class AttributeJudge:
     """BLIP-VQA: is each noun phrase of the prompt in the picture? The product of the probabilities of "yes"."""
+
+    uses: tuple[EncoderSpec, ...] = ()
 
     def __init__(self, vqa: Vqa, version: Version, mode: rules.Mode) -> None:
         self.vqa, self.version, self.mode = vqa, version, mode
@@ -57,14 +62,15 @@ class AttributeJudge:
         """That of the VQA model, and which phrases it is asked for."""
         return {"vqa": self.vqa.identity(), "max_phrases": self.version.max_phrases}
 
-    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts]) -> list[Verdict]:
+    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts], features: Features) -> list[Verdict]:
         """All questions of an image at once."""
         phrases = [
             asked_phrases(fact.chunks or (), self.version.max_phrases, self.version.stop_phrases) for fact in facts
         ]
         asked = [i for i, own in enumerate(phrases) if own]
         questions = [[blip_question(phrase) for phrase in phrases[i]] for i in asked]
-        answers = self.vqa.answer_probabilities([images[i] for i in asked], questions) if asked else []
+        shown = [images[i] for i in asked]
+        answers = ask_by_picture(self.vqa.answer_probabilities, shown, questions) if asked else []
         found = dict(zip(asked, answers, strict=True))
         return [self._verdict(own, found.get(i, [])) for i, own in enumerate(phrases)]
 
@@ -78,6 +84,8 @@ class AttributeJudge:
 class Spatial2dJudge:
     """Are both objects there, and do their boxes stand as the prompt says?"""
 
+    uses: tuple[EncoderSpec, ...] = ()
+
     def __init__(self, detector: Detector, mode: rules.Mode) -> None:
         self.detector, self.mode = detector, mode
 
@@ -85,7 +93,7 @@ class Spatial2dJudge:
         """That of the detector, and the frame that it looks at."""
         return {"detector": self.detector.identity(), "frame": f"{FRAME_SHORT_PX}x{FRAME_LONG_PX} px, bilinear"}
 
-    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts]) -> list[Verdict]:
+    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts], features: Features) -> list[Verdict]:
         """Prompts whose two objects are not known score 0, as the protocol has it for complex ones."""
         found = _detect(self.detector, [in_frame(image) for image in images], [_words(fact) for fact in facts])
         return [self._verdict(fact.triplet, own) for fact, own in zip(facts, found, strict=True)]
@@ -103,6 +111,8 @@ class Spatial2dJudge:
 class Spatial3dJudge:
     """Are both objects there, and is one before the other as the prompt says?"""
 
+    uses: tuple[EncoderSpec, ...] = ()
+
     def __init__(self, detector: Detector, depth: Depth, mode: rules.Mode) -> None:
         self.detector, self.depth, self.mode = detector, depth, mode
 
@@ -111,7 +121,7 @@ class Spatial3dJudge:
         frame = f"{FRAME_SHORT_PX}x{FRAME_LONG_PX} px, bilinear"
         return {"detector": self.detector.identity(), "depth": self.depth.identity(), "frame": frame}
 
-    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts]) -> list[Verdict]:
+    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts], features: Features) -> list[Verdict]:
         """Depth is estimated at each picture's own size, stored in 8 bits, and brought into the frame with it."""
         frames = [in_frame(image) for image in images]
         found = _detect(self.detector, frames, [_words(fact) for fact in facts])
@@ -132,6 +142,8 @@ class Spatial3dJudge:
 class NumeracyJudge:
     """Is each object there, as often as the prompt says?"""
 
+    uses: tuple[EncoderSpec, ...] = ()
+
     def __init__(self, detector: Detector, version: Version, mode: rules.Mode) -> None:
         self.detector, self.version, self.mode = detector, version, mode
 
@@ -139,7 +151,7 @@ class NumeracyJudge:
         """That of the detector, and the frame that it looks at."""
         return {"detector": self.detector.identity(), "frame": f"{FRAME_SHORT_PX}x{FRAME_LONG_PX} px, bilinear"}
 
-    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts]) -> list[Verdict]:
+    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts], features: Features) -> list[Verdict]:
         """No value for prompts whose numbers the protocol's version read in a way that is not known."""
         words = [[names.ALIASES.get(name, name) for name in fact.counts or ()] for fact in facts]
         found = _detect(self.detector, [in_frame(image) for image in images], words)
@@ -164,15 +176,16 @@ class ClipJudge:
 
     def __init__(self, clip: ClipScore, mode: rules.Mode) -> None:
         self.clip, self.mode = clip, mode
+        self.uses: tuple[EncoderSpec, ...] = clip.uses
 
     def identity(self) -> dict[str, Any]:
         """That of the CLIP model."""
         return {"clip": self.clip.identity(), "scale": "cosine, not clamped"}
 
-    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts]) -> list[Verdict]:
+    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts], features: Features) -> list[Verdict]:
         """`official` cannot read texts over the encoder's context and has no value for them."""
         prompts = [Prompt("", fact.text or "", fact.category, 0, None) for fact in facts]
-        scores = self.clip.score(images, prompts)
+        scores = self.clip.score(images, prompts, features)
         return [self._verdict(own[0], fact) for own, fact in zip(scores, facts, strict=True)]
 
     def _verdict(self, score: Score, fact: Facts) -> Verdict:
@@ -188,18 +201,19 @@ class ComplexJudge:
 
     def __init__(self, attribute: Judge, spatial: Judge, clip: Judge) -> None:
         self.judges = {"attribute": attribute, "spatial": spatial, "clip": clip}
+        self.uses = tuple(spec for judge in self.judges.values() for spec in judge.uses)
 
     def identity(self) -> dict[str, Any]:
         """Those of the three."""
         return {name: judge.identity() for name, judge in self.judges.items()}
 
-    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts]) -> list[Verdict]:
+    def judge(self, images: Sequence[Image.Image], facts: Sequence[Facts], features: Features) -> list[Verdict]:
         """Each scorer sees the pictures whose prompts need it."""
         parts: list[dict[str, Verdict]] = [{} for _ in facts]
         for name, judge in self.judges.items():
             own = [i for i, fact in enumerate(facts) if name in rules.PARTS[fact.kind or "spatialaction"]]
             if own:
-                verdicts = judge.judge([images[i] for i in own], [facts[i] for i in own])
+                verdicts = judge.judge([images[i] for i in own], [facts[i] for i in own], rows_of(features, own))
                 for i, verdict in zip(own, verdicts, strict=True):
                     parts[i][name] = verdict
         return [self._verdict(fact.kind or "spatialaction", own) for fact, own in zip(facts, parts, strict=True)]

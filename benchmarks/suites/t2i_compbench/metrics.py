@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import __version__ as pillow_version
 
 from benchmarks.config import CompbenchOptions
+from benchmarks.encoders import Features, encode, rows_of
 from benchmarks.metrics.clip_score import ClipScore
 from benchmarks.metrics.detection import DEPTHS, DETECTORS, Detector, load_depth, load_detector
 from benchmarks.metrics.vqa import load_vqa
@@ -49,6 +50,7 @@ class CategoryMetric:
 
     def __init__(self, name: str, categories: Sequence[str], judge: Judge, protocol: str) -> None:
         self.name, self.categories, self._judge, self.protocol = name, tuple(categories), judge, protocol
+        self.uses = judge.uses
         self.version, mode = parse_protocol(protocol)
         self.headline: str = mode
         self._parsers: set[str] = set()
@@ -72,13 +74,17 @@ class CategoryMetric:
                 _refuse_other_file(facts, prompt, self.version)
                 self._parsers.add(facts.parser if facts.file_sha256 else f"{facts.parser} on prompts of the user's")
 
-    def score(self, images: Sequence[Image], prompts: Sequence[Prompt]) -> list[list[Score]]:
+    def score(
+        self, images: Sequence[Image], prompts: Sequence[Prompt], features: Features | None = None
+    ) -> list[list[Score]]:
         """One score of the kind `official` or `fixed` a pair; of complex prompts, also the parts it is made of."""
         own = [i for i, prompt in enumerate(prompts) if prompt.category in self.categories]
         facts = [facts_of(prompts[i].spec, prompts[i].prompt_id) for i in own]
         scores: list[list[Score]] = [[] for _ in prompts]
         if own:
-            verdicts = self._judge.judge([images[i] for i in own], facts)
+            shown = [images[i] for i in own]
+            seen = encode(self.uses, shown) if features is None else rows_of(features, own)
+            verdicts = self._judge.judge(shown, facts, seen)
             for i, verdict in zip(own, verdicts, strict=True):
                 parts = (_score(f"{self.headline} {name}", part) for name, part in verdict.parts.items())
                 scores[i] = [_score(self.headline, verdict), *parts]
@@ -127,7 +133,7 @@ def _metric(
 
 
 def _attribute(back_ends: CompbenchOptions, version: Version, mode: Mode) -> Judge:
-    return AttributeJudge(load_vqa(back_ends.vqa, back_ends.vqa_options), version, mode)
+    return AttributeJudge(load_vqa(back_ends.vqa, back_ends.vqa_options, back_ends.device), version, mode)
 
 
 def _spatial(back_ends: CompbenchOptions, version: Version, mode: Mode) -> Judge:

@@ -34,6 +34,13 @@ def test_nothing_becomes_visible_when_the_disk_fills_up(tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_json_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for text in ("{", "[" * 200_000, ""):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(UserError, match=r"a\.json: cannot be read as JSON"):
+            read_json(tmp_path / "a.json")
+
+
 def test_the_same_fingerprint_resumes_another_is_refused_with_a_diff(tmp_path: Path) -> None:
     out = tmp_path / "run"
     for _ in range(2):
@@ -56,6 +63,9 @@ def test_a_folder_with_other_things_in_it_is_not_taken(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds files but no run"), open_run(tmp_path, "recaption", {}, {}):
         pass
     with pytest.raises(UserError, match="is a file"), open_run(tmp_path / "thesis.tex", "recaption", {}, {}):
+        pass
+    below = tmp_path / "thesis.tex" / "run"
+    with pytest.raises(UserError, match="cannot be written to"), open_run(below, "recaption", {}, {}):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 

@@ -1,12 +1,14 @@
 """BLIP-VQA a second time: random weights under the original's names, and its arithmetic in plain torch operations."""
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, gelu, layer_norm, linear
 
 VOCABULARY, YES, NO = 30524, 2748, 2053
+WORDS = ("a", "red", "cube", "blue", "ball", "?")  # ids from 1 on
 HEADS, DEPTH, VISION, TEXT, PATCH, IMAGE = 2, 2, 24, 16, 8, 32
 
 Weights = dict[str, Tensor]
@@ -47,6 +49,18 @@ def random_checkpoint(seed: int = 0) -> Weights:
     weights[f"{head}.bias"] = weights[f"{head}.decoder.bias"] = torch.randn(VOCABULARY) * 0.1
     weights[f"{head}.decoder.weight"] = weights["text_decoder.bert.embeddings.word_embeddings.weight"]
     return weights
+
+
+def write_original(folder: Path, weights: Weights) -> tuple[Path, Path]:
+    """A checkpoint in the original's layout and the vocab.txt of a BERT that knows the words in WORDS."""
+    torch.save({"model": weights}, folder / "blip.pth")
+    words = [f"[unused{i}]" for i in range(VOCABULARY - 2)]
+    for i, word in {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"}.items():
+        words[i] = word
+    words[1 : 1 + len(WORDS)] = WORDS
+    words[YES], words[NO] = "yes", "no"
+    (folder / "vocab.txt").write_text("\n".join(words))
+    return folder / "blip.pth", folder / "vocab.txt"
 
 
 def yes_probability(weights: Weights, pixels: Tensor, question_ids: list[list[int]]) -> list[float]:

@@ -8,10 +8,12 @@ from benchmarks.metrics.blip_model import BlipModel
 from benchmarks.metrics.blip_vqa import MEAN, STD, WEIGHTS_NAME, BlipVqa, load_original_checkpoint
 from benchmarks.metrics.metric import load_metric
 from benchmarks.metrics.vqa import load_vqa
+from benchmarks.suites.t2i_compbench.judges import AttributeJudge
+from benchmarks.suites.t2i_compbench.metrics import CategoryMetric
 from llm4gen_data.errors import UserError
 from tests.factories import picture
 from tests.unit.benchmarks.metrics import blip_reference as reference
-from tests.unit.benchmarks.t2i_compbench.fakes import prompt as compbench_prompt
+from tests.unit.benchmarks.suites.t2i_compbench.fakes import prompt as compbench_prompt
 
 SIZES = {"image_size": reference.IMAGE, "vision_heads": reference.HEADS, "text_heads": reference.HEADS}
 QUESTIONS = [[101, 7, 8, 9, 10, 102], [101, 11, 102], [101, 12, 13, 102]]
@@ -110,16 +112,8 @@ def test_heads_that_do_not_divide_and_code_in_a_pickle_are_refused(weights: refe
 @pytest.fixture(scope="module")
 def vqa(weights: reference.Weights, tmp_path_factory: pytest.TempPathFactory) -> BlipVqa:
     folder = tmp_path_factory.mktemp("blip")
-    torch.save({"model": weights}, folder / "blip.pth")
-    words = [f"[unused{i}]" for i in range(reference.VOCABULARY - 2)]
-    for i, word in {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"}.items():
-        words[i] = word
-    words[1:7] = ["a", "red", "cube", "blue", "ball", "?"]
-    words[reference.YES], words[reference.NO] = "yes", "no"
-    (folder / "vocab.txt").write_text("\n".join(words))
-    made = load_vqa(
-        "blip_vqa", {"weights": str(folder / "blip.pth"), "vocabulary": str(folder / "vocab.txt"), **SIZES}
-    )
+    checkpoint, vocabulary = reference.write_original(folder, weights)
+    made = load_vqa("blip_vqa", {"weights": str(checkpoint), "vocabulary": str(vocabulary), **SIZES})
     assert isinstance(made, BlipVqa)
     return made
 
@@ -156,6 +150,21 @@ def test_is_the_judge_of_attributes_by_its_options(vqa: BlipVqa) -> None:
     for score, (cube, ball) in zip((first, second), yes, strict=True):
         assert score.value == pytest.approx(cube * ball, abs=1e-4)
         assert score.reason == f"a red cube? {cube:.4f}; a ball? {ball:.4f}"
+
+
+def test_runs_on_the_device_of_its_suite_unless_told_another(vqa: BlipVqa) -> None:
+    options = {"weights": str(vqa.weights), "vocabulary": vqa.vocabulary, **SIZES}
+    metric = load_metric("t2i_compbench.blip_vqa", {"vqa_options": options, "device": "meta"})
+    assert isinstance(metric, CategoryMetric)
+    assert isinstance(metric._judge, AttributeJudge)
+    assert isinstance(metric._judge.vqa, BlipVqa)
+    assert metric._judge.vqa.device == "meta"
+    other = load_vqa("blip_vqa", {**options, "device": "cpu"}, "meta")
+    assert isinstance(other, BlipVqa)
+    assert other.device == "cpu"
+    nowhere = load_vqa("blip_vqa", options, "cuda:99")
+    with pytest.raises(UserError, match="device 'cuda:99' cannot be used"):
+        nowhere.answer_probabilities([picture(1)], [["a ball?"]])
 
 
 def test_identity_tells_weights_and_preprocessing_but_no_folder(vqa: BlipVqa) -> None:

@@ -89,9 +89,9 @@ def test_scores_come_back_in_order_from_one_process(python: Path) -> None:
 
 
 def test_silence_and_death_end_the_run_in_one_line(python: Path) -> None:
-    with pytest.raises(UserError, match=r"no answer within 1.5 s"):
+    with pytest.raises(UserError, match=r"gave no answer in 1\.5 s"):
         score(T2vMetrics(model="fake", python=str(python), device="cpu", timeout_s=1.5), "sleeps")
-    with pytest.raises(UserError, match="ended without an answer: killed by somebody"):
+    with pytest.raises(UserError, match="ended: killed by somebody"):
         score(T2vMetrics(model="fake", python=str(python), device="cpu"), "dies")
     with pytest.raises(UserError, match="needs the package 'llava'"):
         score(T2vMetrics(model="llava", python=str(python), device="cpu"), "abc")
@@ -106,7 +106,7 @@ def test_an_interpreter_is_checked_before_anything_is_scored(python: Path, tmp_p
     script = tmp_path / "noise"
     script.write_text("#!/bin/sh\nread line\necho hello\n")
     script.chmod(0o755)
-    with pytest.raises(UserError, match="expected a line of JSON, got 'hello"):
+    with pytest.raises(UserError, match=r"answered b'hello.*expected a line of JSON"):
         check_interpreter(script)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.tables import Rows
+from benchmarks.report.tables import Rows
 
 SPECIAL = {
     "\\": r"\textbackslash{}",

@@ -5,10 +5,17 @@ from typing import Any
 
 import pytest
 
-from benchmarks.latex import escape, latex_table
-from benchmarks.layout import measured_cells, paper_latex, paper_markdown, paper_rows, paper_table, published_cells
-from benchmarks.published import PUBLISHED, published_for
-from benchmarks.tables import csv_text
+from benchmarks.report.latex import escape, latex_table
+from benchmarks.report.layout import (
+    measured_cells,
+    paper_latex,
+    paper_markdown,
+    paper_rows,
+    paper_table,
+    published_cells,
+)
+from benchmarks.report.published import PUBLISHED, published_for
+from benchmarks.report.tables import csv_text
 
 BLIP = "t2i_compbench.blip_vqa"
 OWL = {"headline": "official", "digits": 4, "detector": {"model": "owl", "comparable_with_unidet": False}}

@@ -1,13 +1,15 @@
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from PIL.Image import Image
 
-from benchmarks.calibrate_metric import calibrate_metric, metric_for, tell
-from benchmarks.calibrate_twins import SKILLS, Twins, twins_of
+from benchmarks.calibration.metric import calibrate_metric, metric_for, tell
+from benchmarks.calibration.twins import SKILLS, Twins, twins_of
 from benchmarks.config import BenchConfig
+from benchmarks.encoders import EncoderSpec, Features
 from benchmarks.records import Score
 from benchmarks.suites.t2i_compbench.linguistics import facts_of
 from llm4gen_data.errors import UserError
@@ -122,6 +124,41 @@ def test_a_metric_that_knows_is_told_from_one_that_does_not(twins: dict[str, lis
     assert rows["all skills"]["right_picture"]["mean"] == pytest.approx(6.5 / 7)
     assert json.loads(json.dumps(found)) == found or found["identity"]
     assert "| binding" in tell(found)
+
+
+class Seeing(Brightness):
+    """Works on features; says how many pictures were encoded for how many pairs."""
+
+    def __init__(self) -> None:
+        self.uses = (EncoderSpec(f"{__name__}:Means", "none"),)
+        self.n_pairs = 0
+
+    def score(
+        self, images: Sequence[Image], prompts: Sequence[Prompt], features: Features | None = None
+    ) -> list[list[Score]]:
+        assert features is not None
+        self.n_pairs += len(images)
+        seen = features[self.uses[0]][:, 0]
+        assert seen.tolist() == [np.asarray(image).mean() for image in images]
+        return [[Score("mean", float(value))] for value in seen]
+
+
+class Means:
+    encoded: ClassVar[list[int]] = []
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def encode(self, images: Sequence[Image]) -> np.ndarray:
+        self.encoded.append(len(images))
+        return np.array([[np.asarray(image).mean()] for image in images])
+
+
+def test_each_picture_is_encoded_once_for_both_prompts() -> None:
+    metric = Seeing()
+    calibrate_metric("seeing", metric, **QUICK)
+    assert metric.n_pairs == 4 * len(SKILLS) * N
+    assert sum(Means.encoded) == 2 * len(SKILLS) * N
 
 
 def test_a_metric_that_never_reads_the_prompt_is_right_every_other_time() -> None:

@@ -3,7 +3,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.encoders import load_encoder, pixels_sha256
+from benchmarks.feature_cache import FeatureCache
 from benchmarks.metrics.metric import load_metric
+from benchmarks.records import BenchImage
+from benchmarks.scoring import Batch, score_batch
 from benchmarks.suites.suite import SUITES, Suite
 from benchmarks.suites.t2i_compbench.judges import frame_size, phrase_reason, phrase_scores
 from benchmarks.suites.t2i_compbench.language import SpatialTriplet
@@ -11,10 +15,12 @@ from benchmarks.suites.t2i_compbench.protocol import NEW_COLORS, OLD_COLORS, VER
 from llm4gen_data.errors import UsageError, UserError
 from llm4gen_data.records import Prompt
 from llm4gen_data.registry import resolve
+from llm4gen_data.runs import fingerprint_hash
+from tests.factories import picture
 from tests.unit.benchmarks.factories import tiny_clip
-from tests.unit.benchmarks.t2i_compbench.fakes import plain, prompt
+from tests.unit.benchmarks.suites.t2i_compbench.fakes import plain, prompt
 
-FAKES = "tests.unit.benchmarks.t2i_compbench.fakes"
+FAKES = "tests.unit.benchmarks.suites.t2i_compbench.fakes"
 BACK_ENDS = {"vqa": f"{FAKES}:FakeVqa", "detector": f"{FAKES}:FakeDetector", "depth": f"{FAKES}:FakeDepth"}
 OFFICIAL, FIXED = "t2i-compbench@2025-09/official", "t2i-compbench@2025-09/fixed"
 CAT_DOG = SpatialTriplet("cat", "on the left of", "dog")
@@ -156,7 +162,7 @@ def test_complex_takes_the_parts_that_its_kind_calls_for(clip: Path) -> None:
         prompt("complex", 3, "no pair", kind="spatial", chunks=("a cat",), text="a cat"),
     ]
     judge.check(prompts)
-    scores = judge.score([plain(100)] * 4, prompts)
+    scores = judge.score([plain(100) for _ in prompts], prompts)
     kinds = [[score.kind for score in own] for own in scores]
     assert kinds[0] == ["official", "official attribute", "official spatial"]
     assert kinds[1] == ["official", "official attribute", "official clip"]
@@ -167,6 +173,34 @@ def test_complex_takes_the_parts_that_its_kind_calls_for(clip: Path) -> None:
     assert scores[3][0].value == pytest.approx(0.25)
     long = prompt("complex", 4, "long", kind="action", chunks=("a cat",), text="word " * 30)
     assert "clip: longer than" in (judge.score([plain(1)], [long])[0][0].error_message or "")
+
+
+def test_shared_features_change_no_value_and_other_batches_are_not_encoded(clip: Path, tmp_path: Path) -> None:
+    facts: dict[str, Any] = {"chunks": ("a cat",), "triplet": CAT_DOG}
+    prompts = [
+        prompt("non_spatial", 0, "a cat", text="a cat"),
+        prompt("color", 0, "a red cat", chunks=("a red cat",)),
+        prompt("complex", 0, "a dog", kind="action", text="a dog", **facts),
+        prompt("complex", 1, "a cow", kind="spatial", text="a cow", **facts),
+    ]
+    images = [picture(seed) for seed in range(len(prompts))]
+    metrics = {name: metric(name, clip=str(clip)) for name in ("blip_vqa", "clip", "three_in_one")}
+    shared = [BenchImage("model", asked, 0, 0, tmp_path, "", "") for asked in prompts]
+    cache = FeatureCache(tmp_path / "features.sqlite")
+    together = score_batch(Batch(0, 4, tuple(metrics)), shared, images, metrics, cache)
+    [spec] = metrics["clip"].uses
+    assert (metrics["blip_vqa"].uses, metrics["three_in_one"].uses) == ((), (spec,))
+    assert cache.get(fingerprint_hash(load_encoder(spec).identity()), [pixels_sha256(i) for i in images]) is not None
+    for name, judge in metrics.items():
+        for i, alone in enumerate(judge.score(images, prompts)):
+            found = together[i][name]
+            assert [score.kind for score in found] == [score.kind for score in alone]
+            assert [s.value for s in found] == pytest.approx([s.value for s in alone], abs=1e-6)
+    cache.close()
+    other = FeatureCache(tmp_path / "other.sqlite")
+    score_batch(Batch(1, 2, tuple(metrics)), shared, images[1:2], metrics, other)
+    assert other.get(fingerprint_hash(load_encoder(spec).identity()), [pixels_sha256(images[1])]) is None
+    other.close()
 
 
 def test_prompts_of_another_version_are_refused() -> None:

@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.metrics import scene_reader
 from benchmarks.metrics.metric import Metric
 from benchmarks.metrics.scene_reader import SceneReader, describe, scores_of
+from benchmarks.report.reasons import frame_of, parts_of
 from llm4gen_data.errors import UserError
 from llm4gen_data.records import Prompt
 from llm4gen_data.scenes.facts import Facts, ObjectFact, facts_to_json
-from llm4gen_data.scenes.read import read_scene
+from llm4gen_data.scenes.read import Reading, read_scene
 from llm4gen_data.scenes.render import render
 from llm4gen_data.scenes.sample import Scene, SceneObject
 from tests.unit.benchmarks.factories import prompts_of, scenes
@@ -34,12 +36,14 @@ SQUARE = ObjectFact("square", "blue", None, "small")
 
 def test_what_was_asked_and_drawn_holds_in_every_kind() -> None:
     found = values(asked(CIRCLE, SQUARE, left_of=True, background="gray"), RED_CIRCLE, BLUE_SQUARE)
-    kinds = ["object", "color", "texture", "size", "relation", "count", "background", "overall"]
+    facts = ["object", "color", "texture", "size", "relation", "count", "background"]
+    kinds = [*facts, "bound", "all_bound", "overall"]
     assert found == dict.fromkeys(kinds, 1.0)
 
 
 def test_kinds_of_which_nothing_is_asked_have_no_score() -> None:
-    assert set(values(asked(ObjectFact("circle", "red")), RED_CIRCLE)) == {"object", "color", "count", "overall"}
+    found = values(asked(ObjectFact("circle", "red")), RED_CIRCLE)
+    assert set(found) == {"object", "color", "count", "bound", "all_bound", "overall"}
     assert values(asked(), RED_CIRCLE) == {}
 
 
@@ -60,8 +64,19 @@ def test_colours_on_the_wrong_objects_do_not_hold() -> None:
 def test_what_is_asked_of_an_object_that_is_not_there_does_not_hold() -> None:
     found = values(asked(CIRCLE, SQUARE, left_of=True), RED_CIRCLE)
     assert found == pytest.approx(
-        {"object": 0.5, "color": 0.5, "texture": 1, "size": 0.5, "relation": 0, "count": 0, "overall": 4 / 9}
+        {"object": 0.5, "color": 0.5, "texture": 1, "size": 0.5, "relation": 0, "count": 0}
+        | {"bound": 0.5, "all_bound": 0.0, "overall": 4 / 9}
     )
+
+
+def test_an_object_is_bound_if_all_that_was_asked_of_it_holds_together() -> None:
+    swapped = values(asked(ObjectFact("circle", "blue"), ObjectFact("square", "red")), RED_CIRCLE, BLUE_SQUARE)
+    assert (swapped["bound"], swapped["all_bound"]) == (0.0, 0.0)
+    half = asked(CIRCLE, ObjectFact("square", "blue", None, "large"))
+    assert values(half, RED_CIRCLE, BLUE_SQUARE)["bound"] == 0.5
+    assert reasons(half, RED_CIRCLE, BLUE_SQUARE)["all_bound"] == "1 of 2 as asked; not so: square"
+    assert values(asked(CIRCLE, SQUARE), RED_CIRCLE, BLUE_SQUARE)["all_bound"] == 1.0
+    assert "bound" not in values(asked(background="gray"), RED_CIRCLE)
 
 
 def test_an_object_too_many_fails_the_count_alone() -> None:
@@ -89,11 +104,36 @@ def test_the_reason_tells_what_was_asked_seen_and_is_missing() -> None:
     told = reasons(asked(wrong, SQUARE, left_of=True, background="beige"), RED_CIRCLE, BLUE_SQUARE)
     assert told["overall"] == (
         "asked: large red solid circle, small blue square, circle left of square, on beige; "
-        "seen: large red striped circle, small blue solid square, circle left of square, on gray; "
+        "seen: large red striped circle at [7.1, 19.1, 32.9, 44.9]; "
+        "small blue solid square at [39.3, 23.3, 56.7, 40.7]; circle left of square, on gray; "
         "missing: solid circle (is striped), beige background (is gray)"
     )
     assert told["texture"] == "0 of 1 hold; missing: solid circle (is striped)"
     assert told["object"] == "2 of 2 hold"
+
+
+def test_boxes_are_drawn_where_the_objects_are() -> None:
+    told = reasons(asked(CIRCLE), RED_CIRCLE, BLUE_SQUARE)["overall"]
+    frame = frame_of(SceneReader().identity(), 512, 256)  # the picture is stretched to the frame
+    boxes = {part.label: part.box for part in parts_of(told, *frame) if part.box}
+    assert list(boxes) == ["large red striped circle", "small blue solid square"]
+    assert boxes["large red striped circle"] == pytest.approx([100 * v / 64 for v in (7, 19, 33, 45)], abs=1)
+
+
+def test_a_picture_is_read_once_however_many_prompts_it_is_held_against(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = scenes(2)
+    first, second = (render(scene) for scene in drawn)
+    prompts = prompts_of(drawn)
+    read: list[Image.Image] = []
+
+    def reading(image: Image.Image) -> Reading:
+        read.append(image)
+        return read_scene(image)
+
+    monkeypatch.setattr(scene_reader, "read_scene", reading)
+    pairs = SceneReader().score([first, second, first, second], [prompts[0], prompts[0], prompts[1], prompts[1]])
+    assert read == [first, second]
+    assert [own[-1].value == 1 for own in pairs] == [True, False, False, True]
 
 
 def test_objects_of_one_shape_are_told_apart_in_words() -> None:

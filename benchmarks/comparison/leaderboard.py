@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.finished import (
+from benchmarks.comparison.finished import (
     FinishedRun,
     joined_scores,
     metric_differences,
@@ -16,8 +16,8 @@ from benchmarks.finished import (
     sampling_notes,
     some,
 )
+from benchmarks.report.tables import Rows, estimate_text, markdown, p_text
 from benchmarks.summary import interval_notes, summarise
-from benchmarks.tables import Rows, estimate_text, markdown, p_text
 from llm4gen_data.errors import UserError
 
 HEADER = ["rank", "model", "run", "mean", "difference to the first", "p (Holm)", "prompts", "images", "failed"]

@@ -1,9 +1,10 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from benchmarks.compare import compare, tell, write
+from benchmarks.comparison.compare import compare, tell, write
 from llm4gen_data.errors import UserError
 from tests.unit.benchmarks.finished_runs import LIGHT, SETTINGS, finished_run, values_of
 
@@ -87,11 +88,27 @@ def test_what_is_no_finished_run_is_refused_in_one_line(tmp_path: Path) -> None:
         compare((a, tmp_path), **SETTINGS)
     with pytest.raises(UserError, match="given twice"):
         compare((a, tmp_path / "x" / ".." / "a"), **SETTINGS)
-    for name, broken in (("metrics", []), ("scores", None), ("metrics", {"light": {}})):
-        results = json.loads((a / "results.json").read_text())
-        b = finished_run(tmp_path / f"b-{name}-{type(broken).__name__}", values_of({"new": 0.3}))
+    b = finished_run(tmp_path / "b", values_of({"new": 0.3}))
+    results = json.loads((b / "results.json").read_text())
+    row = results["scores"][0]
+    for name, broken, told in (
+        ("metrics", [], "no metrics"),
+        ("scores", None, "no scores"),
+        ("metrics", {"light": {}}, "metrics.light: expected its identity"),
+        ("metrics", {"light": {"headline": "x", "digits": "3"}}, "metrics.light: no digits"),
+        ("models", ["new", {}], "models: expected names"),
+        ("scores", [1], r"scores\[0\]: expected category, high"),
+        ("scores", [row, {**row, "mean": "0.3"}], r"scores\[1\].mean: expected a number"),
+        ("scores", [{**row, "low": math.nan}], r"scores\[0\].low: expected a number"),
+        ("scores", [{**row, "model": "other"}], r"scores\[0\]"),
+        ("generated_with", [3], "generated_with"),
+    ):
         (b / "results.json").write_text(json.dumps({**results, name: broken}))
-        with pytest.raises(UserError, match=r"results\.json"):
+        with pytest.raises(UserError, match=rf"results\.json: {told}"):
+            compare((a, b), **SETTINGS)
+    for text in ("{", "[" * 200_000):
+        (b / "results.json").write_text(text)
+        with pytest.raises(UserError, match=r"results\.json: cannot be read as JSON"):
             compare((a, b), **SETTINGS)
 
 

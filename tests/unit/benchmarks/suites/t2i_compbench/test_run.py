@@ -15,10 +15,10 @@ from benchmarks.suites.t2i_compbench.language import SpatialTriplet
 from llm4gen_data.errors import UsageError, UserError
 from llm4gen_data.records import Prompt
 from tests.unit.benchmarks.factories import tiny_clip
-from tests.unit.benchmarks.t2i_compbench.fakes import plain, prompt
+from tests.unit.benchmarks.suites.t2i_compbench.fakes import plain, prompt
 
-HERE = "tests.unit.benchmarks.t2i_compbench.test_run"
-FAKES = "tests.unit.benchmarks.t2i_compbench.fakes"
+HERE = "tests.unit.benchmarks.suites.t2i_compbench.test_run"
+FAKES = "tests.unit.benchmarks.suites.t2i_compbench.fakes"
 TEXTS = {
     "color": ["a red cat and a dog", "a blue cow"],
     "spatial": ["a cat on the left of a dog"],

@@ -21,7 +21,7 @@ from benchmarks.suites.t2i_compbench.protocol import (
 from llm4gen_data.densprompts.audit.linguistic import load_pipeline
 from llm4gen_data.errors import UsageError, UserError
 from llm4gen_data.prompts import load_prompts
-from tests.unit.benchmarks.t2i_compbench.data import FOLDER, lines, needs_prompt_files
+from tests.unit.benchmarks.suites.t2i_compbench.data import FOLDER, lines, needs_prompt_files
 
 needs_spacy = pytest.mark.skipif(load_pipeline() is None, reason="no English spaCy model")
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.leaderboard import leaderboard, tell
+from benchmarks.comparison.leaderboard import leaderboard, tell
 from llm4gen_data.errors import UserError
 from tests.unit.benchmarks.finished_runs import LIGHT, SETTINGS, finished_run, values_of
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from llm4gen_data.errors import UserError
 from llm4gen_data.parquet import PROMPT_SCHEMA, open_parquet
 from llm4gen_data.runs import diff, is_complete, read_json
 
+SCORE_KEYS = {"model", "metric", "kind", "category", "mean", "low", "high", "n_prompts", "n_images", "n_failed"}
 N_NAMED = 3  # of many differences, so many are named
 
 
@@ -49,17 +51,36 @@ def read_run(folder: Path) -> FinishedRun:
     manifest, results = read_json(folder / "manifest.json"), read_json(folder / "results.json")
     if not isinstance(manifest, dict) or manifest.get("command") != "run" or not isinstance(results, dict):
         raise UserError(f"{folder}: expected a run of llm4gen-bench run")
-    lists, mappings = ("models", "scores", "comparisons", "generated_with"), ("metrics",)
-    for key, kind in (*((k, list) for k in lists), *((k, dict) for k in mappings), ("suite", str)):
-        if not isinstance(results.get(key), kind):
-            raise UserError(f"{folder / 'results.json'}: no {key}: not what this version of llm4gen-bench run writes")
-    for name, metric in results["metrics"].items():
-        if not isinstance(metric, dict) or not isinstance(metric.get("headline"), str):
-            raise UserError(f"{folder / 'results.json'}: metrics.{name}: expected its identity with a headline")
+    if problem := _problem(results):
+        raise UserError(f"{folder / 'results.json'}: {problem}: not what this version of llm4gen-bench run writes")
     scores = _table(folder / "scores.parquet", SCORE_SCHEMA.names)
     prompts = _table(folder / "prompts.parquet", PROMPT_SCHEMA.names).astype(object)
     rows: list[dict[str, Any]] = prompts.where(prompts.notna(), None).to_dict("records")  # type: ignore[assignment]
     return FinishedRun(folder, results, scores, {str(row["prompt_id"]): row for row in rows})
+
+
+def _problem(results: dict[str, Any]) -> str | None:
+    """What in `results.json` is not as `run` writes it, of all that is read of it here."""
+    lists, mappings = ("models", "scores", "comparisons", "generated_with"), ("metrics",)
+    for key, kind in (*((k, list) for k in lists), *((k, dict) for k in mappings), ("suite", str)):
+        if not isinstance(results.get(key), kind):
+            return f"no {key}"
+    if not all(isinstance(model, str) for model in results["models"]):
+        return "models: expected names"
+    for name, metric in results["metrics"].items():
+        if not isinstance(metric, dict) or not isinstance(metric.get("headline"), str):
+            return f"metrics.{name}: expected its identity with a headline"
+        if not isinstance(metric.get("digits"), int):
+            return f"metrics.{name}: no digits"
+    for number, row in enumerate(results["scores"]):
+        if not isinstance(row, dict) or not row.keys() >= SCORE_KEYS or row["model"] not in results["models"]:
+            return f"scores[{number}]: expected {', '.join(sorted(SCORE_KEYS))}"
+        for key in ("mean", "low", "high"):
+            if row[key] is not None and not (isinstance(row[key], int | float) and math.isfinite(row[key])):
+                return f"scores[{number}].{key}: expected a number"
+    if not all(isinstance(entry, dict) for entry in results["generated_with"]):
+        return "generated_with: expected an entry a folder"
+    return None
 
 
 def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:
@@ -110,7 +131,8 @@ def joined_scores(runs: Sequence[FinishedRun], names: Sequence[dict[str, str]]) 
 def sampling_notes(runs: Iterable[FinishedRun]) -> Iterator[str]:
     """A line for each folder of images that was sampled otherwise than the first; no reason to refuse, but to know."""
     made = [(run.folder, entry) for run in runs for entry in run.results["generated_with"]]
-    known = [(folder, (entry.get("fingerprint") or {}).get("sampling")) for folder, entry in made]
+    fingerprints = [(folder, entry.get("fingerprint")) for folder, entry in made]
+    known = [(folder, found.get("sampling") if isinstance(found, dict) else None) for folder, found in fingerprints]
     for folder, sampling in known[1:]:
         first = known[0][1]
         if isinstance(first, dict) and isinstance(sampling, dict) and sampling != first:

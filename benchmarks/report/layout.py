@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from benchmarks.latex import latex_table
-from benchmarks.published import NOT_RANKED, Column, Published
-from benchmarks.tables import Rows, estimate_text, markdown
+from benchmarks.report.latex import latex_table
+from benchmarks.report.published import NOT_RANKED, Column, Published
+from benchmarks.report.tables import Rows, estimate_text, markdown
 
 MARKS = "abcdefghijklmnopqrstuvwxyz"
 MEASURED, PUBLISHED = "measured by this run", "published"

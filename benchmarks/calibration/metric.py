@@ -9,13 +9,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.calibrate_twins import SKILLS, Twins, twins_of
+from benchmarks.calibration.twins import SKILLS, Twins, twins_of
 from benchmarks.config import BenchConfig
+from benchmarks.encoders import encode, rows_of
 from benchmarks.metrics.metric import Metric, load_metric
 from benchmarks.records import Score
+from benchmarks.report.tables import Rows, estimate_text, markdown, p_text
 from benchmarks.run import LARGE_CLIP, SMALL_CLIP, SMALL_PICTURE_PX, metric_options
+from benchmarks.scoring import score_pairs
 from benchmarks.stats import clustered_difference, clustered_share, holm
-from benchmarks.tables import Rows, estimate_text, markdown, p_text
 from llm4gen_data.errors import UserError
 from llm4gen_data.scenes.render import render
 from llm4gen_data.scenes.sample import Split
@@ -106,12 +108,14 @@ def _scores(metric: Metric, twins: Sequence[Twins], size_px: int, batch_size: in
     """Of each pair the four scores, in the order of FourScores; None where one of them has no value."""
     for start in tqdm(range(0, len(twins), batch_size), desc="calibrate", unit="batch"):
         batch = twins[start : start + batch_size]
-        images = [[render(scene, size_px) for scene in pair.scenes] for pair in batch]
-        shown = [image for both in images for _ in range(2) for image in both]
+        pictures = [render(scene, size_px) for pair in batch for scene in pair.scenes]
+        places = [2 * i + j for i in range(len(batch)) for _ in range(2) for j in range(2)]
         prompts = [prompt for pair in batch for prompt in pair.prompts for _ in range(2)]
+        # Both prompts of a pair are held against the same pictures: a metric looks at each of them once.
+        features = rows_of(encode(getattr(metric, "uses", ()), pictures), places)
         values = [
             next((score.value for score in scores if score.kind == metric.headline and _is_number(score)), None)
-            for scores in metric.score(shown, prompts)
+            for scores in score_pairs(metric, [pictures[place] for place in places], prompts, features)
         ]
         for i in range(0, len(values), 4):
             a, b, c, d = values[i : i + 4]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 FOLDER = Path(os.environ.get("LLM4GEN_TEST_DATA", ROOT.parent / "shared" / "data")) / "t2i_compbench"
 
 needs_prompt_files = pytest.mark.skipif(

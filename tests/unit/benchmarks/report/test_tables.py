@@ -6,9 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.report.tables import (
+    comparison_cells,
+    csv_text,
+    estimate_text,
+    markdown,
+    p_text,
+    score_cells,
+    split_cells,
+)
 from benchmarks.scoring import SCORE_SCHEMA
 from benchmarks.summary import interval_notes, summarise
-from benchmarks.tables import comparison_cells, csv_text, estimate_text, markdown, p_text, score_cells, split_cells
 
 HEADLINES = {"light": "mean"}
 SETTINGS: dict[str, Any] = {"n_resamples": 500, "seed": 0}

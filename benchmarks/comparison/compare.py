@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.finished import (
+from benchmarks.comparison.finished import (
     FinishedRun,
     joined_scores,
     metric_differences,
@@ -17,12 +17,12 @@ from benchmarks.finished import (
     some,
 )
 from benchmarks.power import power_notes
+from benchmarks.report.tables import comparison_cells, csv_text, markdown, score_cells, split_cells
 from benchmarks.suites.suite import splits_of
 from benchmarks.summary import interval_notes, summarise
-from benchmarks.tables import comparison_cells, csv_text, markdown, score_cells, split_cells
 from llm4gen_data.errors import UserError
 from llm4gen_data.records import Prompt
-from llm4gen_data.runs import write_json, write_text
+from llm4gen_data.runs import make_folder, write_json, write_text
 
 
 def compare(folders: Sequence[Path], *, n_resamples: int, seed: int) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def write(comparison: dict[str, Any], out: Path) -> None:
     """Write `comparison.json` and the tables as Markdown and CSV. Raises UserError if `out` holds anything."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: holds files; give an empty or new folder")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     write_text(out / "scores.md", markdown(score_cells(comparison)))
     write_text(out / "scores.csv", csv_text(comparison["scores"]))
     write_text(out / "comparison.md", markdown(comparison_cells(comparison, by_category=True)))

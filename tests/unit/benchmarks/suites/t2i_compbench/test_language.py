@@ -9,7 +9,7 @@ from benchmarks.suites.t2i_compbench.labels import NO_UNIDET_CLASS
 from benchmarks.suites.t2i_compbench.nouns import PLURAL_OF
 from llm4gen_data.densprompts.audit.linguistic import load_pipeline
 from llm4gen_data.errors import UserError
-from tests.unit.benchmarks.t2i_compbench.data import lines, needs_prompt_files
+from tests.unit.benchmarks.suites.t2i_compbench.data import lines, needs_prompt_files
 
 pytestmark = pytest.mark.skipif(load_pipeline() is None, reason="no English spaCy model")
 
