@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check unit integration format install t2v-metrics clean-demo
+.PHONY: demo test check unit integration format install docs t2v-metrics clean-demo
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m pipelines.demo $(if $(PORT),--port $(PORT)) $(if $(N),--n $(N))
@@ -49,6 +49,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	done
 	@$(BIN)/llm4gen-data --version
 	@touch $@
+
+docs: $(INSTALLED)
+	@$(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/zensical build --strict
+	@echo "build/site/index.html"
 
 # An interpreter of its own for t2v_metrics, whose pins would hurt everybody else (7 GB).
 t2v-metrics: $(INSTALLED)

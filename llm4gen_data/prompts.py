@@ -15,6 +15,7 @@ from llm4gen_data.registry import resolve
 
 PROMPT_SETS = {
     "scenes": "llm4gen_data.scenes.prompts:scene_prompts",
+    "bindings": "llm4gen_data.scenes.prompts:binding_prompts",
     "densprompts": "llm4gen_data.densprompts.build:dense_prompts",
 }
 FILE_TYPES = (".parquet", ".jsonl", ".txt")

@@ -30,7 +30,8 @@ class PromptEncoder:
     `force_zeros_for_empty_prompt` is SDXL's: where no negative prompt is given at all (None), its text part is
     zeros, while "" is encoded like any other text.
 
-    `long_prompts="chunk"` has the text encoder(s) read prompts beyond their context in chunks of it, side by side.
+    `long_prompts="chunk"` has the text encoder(s) read prompts beyond their context in chunks of it, side by side, at
+    least `min_text_chunks` of them: a model that learned with so many is given so many.
     `prompt_weights` reads compel's weight syntax; the language model sees the plain text. `llm_token_buckets` are
     the lengths that the language model's part is padded to, the least that holds the batch (None: always
     `llm.max_tokens`): few lengths keep a compiled UNet compiled. Padding becomes tokens, so that other buckets give
@@ -46,6 +47,7 @@ class PromptEncoder:
         *,
         force_zeros_for_empty_prompt: bool = True,
         long_prompts: Literal["truncate", "chunk"] = "truncate",
+        min_text_chunks: int = 1,
         prompt_weights: bool = False,
         llm_token_buckets: Sequence[int] | None = None,
     ) -> None:
@@ -58,6 +60,7 @@ class PromptEncoder:
         )
         self.force_zeros_for_empty_prompt = self.is_sdxl and force_zeros_for_empty_prompt
         self.long_prompts = long_prompts
+        self.min_text_chunks = min_text_chunks
         self.prompt_weights = prompt_weights
         self.llm_token_buckets = None if llm_token_buckets is None else tuple(llm_token_buckets)
         self._llm_features = None if llm is None else FeatureCache(llm)
@@ -257,7 +260,7 @@ class PromptEncoder:
     def _n_chunks(self, texts: Sequence[str]) -> int:
         if self.long_prompts == "truncate":
             return 1
-        return max(count_chunks(tokenizer, texts) for tokenizer in self.tokenizers)
+        return max(self.min_text_chunks, *(count_chunks(tokenizer, texts) for tokenizer in self.tokenizers))
 
     def _n_llm_tokens(self, *batches: list[str]) -> int:
         if self.llm is None or self._llm_features is None:

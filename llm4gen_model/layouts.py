@@ -27,6 +27,7 @@ from llm4gen_model.llm import LAST_LAYER
 from llm4gen_model.llms.known import RELEASED_LLM, RELEASED_SETTINGS
 
 EXPORT_FORMAT = 1
+MAX_TEXT_CHUNKS = 64  # no caption is so long; it bounds what a file can ask for
 EXPORT_FILE = "llm4gen.json"
 PIPELINE_FILE = "model_index.json"
 RELEASED_FILE = "projector.pth"
@@ -88,6 +89,9 @@ def read_export(folder: Path) -> dict[str, Any]:
     llm = about["llm"]
     if llm is not None and not (isinstance(llm, dict) and isinstance(llm.get("name"), str)):
         raise UserError(f"{path}: llm = {llm!r}: expected null or what a language model is told by")
+    chunks = about.get("text_chunks", 1)
+    if type(chunks) is not int or not 1 <= chunks <= MAX_TEXT_CHUNKS:
+        raise UserError(f"{path}: text_chunks = {chunks!r}: expected a number from 1 to {MAX_TEXT_CHUNKS}")
     return dict(about)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LANGUAGE_MODELS = {
     "minilm": "llm4gen_model.llms.sentence:minilm",
+    "minilm-random": "llm4gen_model.llms.random_weights:minilm_random",
+    "scene-graph": "llm4gen_model.llms.scene_graph:scene_graph",
     "smollm2": "llm4gen_model.llms.decoder:smollm2",
 }
 

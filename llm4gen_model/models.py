@@ -146,7 +146,16 @@ def load_model(
         require_same_llm(language_model.identity(), about["llm"], str(folder))
     if connector is not None and language_model is not None:
         identity |= {"cam": connector_sha256(connector), "llm": language_model.identity()}
-    encoder = PromptEncoder.from_pipeline(pipeline, llm=language_model, cam=connector)
+    chunks = about.get("text_chunks", 1)
+    if chunks > 1:
+        identity["text_chunks"] = chunks
+    encoder = PromptEncoder.from_pipeline(
+        pipeline,
+        llm=language_model,
+        cam=connector,
+        long_prompts="chunk" if chunks > 1 else "truncate",
+        min_text_chunks=chunks,
+    )
     return Model(_name_of(name_or_path), pipeline, encoder, identity)
 
 

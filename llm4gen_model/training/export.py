@@ -56,6 +56,7 @@ def export_model(config: TrainConfig, model: Model, folder: Path, n_pairs: int) 
         "train": config.train,
         "llm": llm.identity() if llm is not None else None,
         "steps": config.max_train_steps,
+        **({"text_chunks": model.prompt_encoder.min_text_chunks} if config.long_prompts == "chunk" else {}),
         "versions": package_versions("torch", "diffusers", "transformers"),
     }
     write_json(partial / "llm4gen.json", json.loads(json.dumps(about)))

@@ -30,6 +30,7 @@ from llm4gen_model.models import (
     load_model,
     load_pipeline,
 )
+from llm4gen_model.text_encoding import count_chunks
 from llm4gen_model.training.cache import Part
 from llm4gen_model.training.config import CamConfig, TrainConfig, fingerprint_of
 from llm4gen_model.training.data import Pairs, open_pairs
@@ -57,6 +58,7 @@ def train(config: TrainConfig) -> None:
     torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // accelerator.num_processes))
     model = build_model(config)
     pairs = open_pairs(config.data, config.captions, only_kept=config.only_kept)
+    read_long_captions(config, model, pairs)
     fingerprint = {
         "config": fingerprint_of(config, to_plain(config)),
         "data": pairs.content_sha256(),
@@ -92,6 +94,7 @@ def train(config: TrainConfig) -> None:
             return
         if accelerator.is_fsdp2:  # what is sharded can neither draw nor be exported by one process
             model = build_model(config)
+            read_long_captions(config, model, pairs)
             denoiser = build_denoiser(config, model)
             look = replace(look, model=model, denoiser=denoiser)
         denoiser.load_state_dict(averages, strict=False)
@@ -159,6 +162,17 @@ def build_model(config: TrainConfig) -> Model:
         prompt_encoder=PromptEncoder.from_pipeline(model.pipeline, llm=llm, cam=cam),
         identity={**model.identity, "cam": connector_sha256(cam), "llm": llm.identity()},
     )
+
+
+def read_long_captions(config: TrainConfig, model: Model, pairs: Pairs) -> None:
+    """Have the text encoder read every caption in as many chunks as the longest one needs, if so configured.
+
+    One number for all batches, so that what is learned depends neither on a batch's neighbours nor on its parts.
+    """
+    if config.long_prompts == "chunk":
+        encoder = model.prompt_encoder
+        encoder.long_prompts = "chunk"
+        encoder.min_text_chunks = max(count_chunks(tokenizer, pairs.texts()) for tokenizer in encoder.tokenizers)
 
 
 def build_connector(config: CamConfig, *, text_dim: int, llm_dim: int) -> Any:

@@ -120,12 +120,12 @@ def test_attributes_by_an_original_checkpoint(tmp_path: Path) -> None:
         for sample in range(2):
             yes = [_p_yes(weights, pictures[2 * i + sample], f"{chunk} ?") for chunk in chunks]
             expected[asked.prompt_id, sample] = [(f"{chunk}?", p) for chunk, p in zip(chunks, yes, strict=True)]
-    for row in scores.itertuples():
-        told = [part.rpartition(" ") for part in row.reason.split("; ")]
-        answers = expected[row.prompt_id, row.sample_index]
+    for row in scores.to_dict("records"):
+        told = [part.rpartition(" ") for part in row["reason"].split("; ")]
+        answers = expected[row["prompt_id"], row["sample_index"]]
         assert [phrase for phrase, _, _ in told] == [phrase for phrase, _ in answers]
         assert [float(value) for _, _, value in told] == pytest.approx([p for _, p in answers], abs=1e-4)
-        assert row.value == pytest.approx(prod(p for _, p in answers), abs=2e-4)
+        assert row["value"] == pytest.approx(prod(p for _, p in answers), abs=2e-4)
 
     result = run("llm4gen-bench", "export", tmp_path / "run", "--out", tmp_path / "tree")
     assert result.returncode == 0, result.stderr
@@ -144,7 +144,7 @@ def _p_yes(weights: blip.Weights, image: Image.Image, question: str) -> float:
     """By the evaluation that the model is tested against, on the picture as the original prepares it."""
     side = (blip.IMAGE, blip.IMAGE)
     shown = np.asarray(image.convert("RGB").resize(side, Image.Resampling.BICUBIC), dtype=np.float32) / 255
-    pixels = torch.from_numpy((shown - np.float32(MEAN)) / np.float32(STD)).permute(2, 0, 1)
+    pixels = torch.from_numpy((shown - np.array(MEAN, np.float32)) / np.array(STD, np.float32)).permute(2, 0, 1)
     ids = [101, *(1 + blip.WORDS.index(word) for word in question.split()), 102]
     [value] = blip.yes_probability(weights, pixels[None], [ids])
     return value

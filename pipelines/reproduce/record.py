@@ -1,0 +1,98 @@
+"""What is kept of an experiment, small enough to commit: every score, and how every run came about."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from benchmarks.comparison.finished import read_run
+from llm4gen_data.config import to_plain
+from llm4gen_data.runs import atomic_path, read_json, write_json, write_text
+from llm4gen_data.scenes.facts import facts_from_json
+from llm4gen_model.training.metrics import read_metrics
+from pipelines.reproduce.plan import CHOICES, run_name
+from pipelines.reproduce.preset import Preset
+from pipelines.reproduce.progress import markers
+
+PROBES = ("twins.json", "before.json", "after.json", "attention.png")
+
+
+def write_record(preset: Preset, out: Path, record: Path) -> None:
+    """Gather in `record` all that tables and figure are made of: preset, choices, scores, prompts, runs, probes."""
+    record.mkdir(exist_ok=True)
+    write_text(record / "preset.yaml", yaml.safe_dump(to_plain(preset), sort_keys=False, allow_unicode=True))
+    shutil.copyfile(out / CHOICES, record / CHOICES)
+    run = read_run(out / "test" / "scores")
+    choices = read_json(out / CHOICES)["choices"]
+    runs = [
+        {"arm": name, "seed": seed, "run": run_name(name, choices[name]["learning_rate"] if arm.train else None, seed)}
+        for name, arm in preset.chosen_arms().items()
+        for seed in range(arm.seeds if arm.train else 1)
+    ]
+    by_model = {row["run"]: row for row in runs}
+    scores = run.scores[["model", "prompt_id", "kind", "value"]].copy()
+    # the base has the name of its model, and no training
+    named = scores["model"].where(scores["model"].isin(by_model), next(iter(_untrained(preset)), "base"))
+    scores["arm"] = named.map(lambda model: by_model[model]["arm"] if model in by_model else model)
+    scores["seed"] = named.map(lambda model: by_model[model]["seed"] if model in by_model else 0).astype("int32")
+    with atomic_path(record / "scores.parquet") as temporary:
+        columns = ["arm", "seed", "prompt_id", "kind", "value"]
+        scores[columns].to_parquet(temporary, index=False, compression="zstd")
+    prompts = pd.DataFrame([prompt_row(prompt) for prompt in run.prompts.values()])
+    with atomic_path(record / "prompts.parquet") as temporary:
+        prompts.to_parquet(temporary, index=False, compression="zstd")
+    write_json(
+        record / "runs.json", {"commit": _commit(), "runs": [_told(row, out) for row in runs], "jobs": markers(out)}
+    )
+    for name in PROBES:
+        if (out / "probes" / name).is_file():
+            shutil.copyfile(out / "probes" / name, record / name)
+
+
+def objects_asked(spec: str | None) -> int:
+    """How many objects a prompt asks for."""
+    return len(facts_from_json(spec or "").objects)
+
+
+def prompt_row(prompt: dict[str, Any]) -> dict[str, Any]:
+    """A prompt with what it is sorted by: objects, whether some are alike, relations."""
+    facts = facts_from_json(prompt["spec"] or "")
+    return {
+        **{key: prompt[key] for key in ("prompt_id", "prompt", "category", "n_words", "spec")},
+        "n_objects": len(facts.objects),
+        "has_equal_objects": len(set(facts.objects)) < len(facts.objects),
+        "n_relations": len(facts.relations),
+    }
+
+
+def _untrained(preset: Preset) -> list[str]:
+    return [name for name, arm in preset.chosen_arms().items() if not arm.train]
+
+
+def _told(row: dict[str, Any], out: Path) -> dict[str, Any]:
+    """What a training says of itself."""
+    folder = out / "train" / row["run"]
+    if not (folder / "manifest.json").is_file():
+        return row
+    manifest = read_json(folder / "manifest.json")
+    lines = read_metrics(folder / "metrics.jsonl")
+    rates = sorted(line["images_per_s"] for line in lines if "images_per_s" in line)
+    losses = [line["loss"] for line in lines if "loss" in line]
+    return {
+        **row,
+        **{key: manifest[key] for key in ("started_at", "finished_at", "machine", "n_steps", "n_pairs", "versions")},
+        "weights_sha256": manifest["outputs"],
+        "images_per_s": rates[len(rates) // 2] if rates else None,
+        "last_loss": losses[-1] if losses else None,
+    }
+
+
+def _commit() -> str | None:
+    """The commit that the code stands at, None where there is no git."""
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else None

@@ -1,0 +1,80 @@
+"""Tables and figure of an experiment, from the data that is kept of it and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.probes.tables import probe_cells, probe_notes
+from llm4gen_data.config import load_config
+from llm4gen_data.errors import UserError
+from llm4gen_data.runs import read_json, write_json, write_text
+from pipelines.reproduce.figure import draw
+from pipelines.reproduce.numbers import Recorded, numbers
+from pipelines.reproduce.plan import CHOICES
+from pipelines.reproduce.preset import Preset
+from pipelines.reproduce.wording import results_text
+
+ATTENTION = "attention.png"
+
+
+def write_report(record: Path, out: Path) -> None:
+    """Write `results.json`, `results.md` and `results.png` of a record. Raises UserError for a folder without one."""
+    recorded = read_record(record)
+    results = numbers(recorded)
+    runs = read_json(record / "runs.json")
+    probes = _probes(record)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "results.json", {"title": recorded.preset.title, **results, "runs": runs["runs"]})
+    write_text(out / "results.md", results_text(recorded.preset, results, list(_about(recorded, runs)), probes))
+    if (record / ATTENTION).is_file() and record != out:
+        shutil.copyfile(record / ATTENTION, out / ATTENTION)
+    draw(recorded.preset, results, out / "results.png")
+    print(f"results: {out / 'results.md'}")
+
+
+def read_record(record: Path) -> Recorded:
+    """The data that `record.write_record` gathered. Raises UserError if there is none."""
+    if not (record / "scores.parquet").is_file():
+        raise UserError(f"{record}: no scores.parquet; expected the folder `record` of a finished experiment")
+    preset = load_config(Preset, record / "preset.yaml")
+    choices = read_json(record / CHOICES)
+    scores, prompts = (pd.read_parquet(record / name) for name in ("scores.parquet", "prompts.parquet"))
+    return Recorded(preset, scores, prompts, choices["primary_kind"], choices["reached_on_validation"])
+
+
+def _probes(record: Path) -> dict[str, Any]:
+    found = {name: read_json(record / f"{name}.json") for name in ("twins", "before", "after") if _has(record, name)}
+    for name in ("before", "after"):
+        if name in found:
+            found[name] |= {"cells": probe_cells(found[name]), "notes": probe_notes(found[name])}
+    return found | ({"attention": ATTENTION} if (record / ATTENTION).is_file() else {})
+
+
+def _has(record: Path, name: str) -> bool:
+    return (record / f"{name}.json").is_file()
+
+
+def _about(recorded: Recorded, runs: dict[str, Any]) -> list[str]:
+    """When, on what, how long, with which versions."""
+    trained = [run for run in runs["runs"] if "finished_at" in run]
+    seconds = sum(job["seconds"] for job in runs["jobs"])
+    lines = [f"{len(runs['jobs'])} commands, {seconds / 3600:.1f} hours in all"]
+    if trained:
+        machines = ", ".join(sorted({run["machine"] for run in trained}))
+        first, last = (pick(run["finished_at"] for run in trained)[:10] for pick in (min, max))
+        versions = ", ".join(f"{name} {version}" for name, version in trained[0]["versions"].items())
+        lines += [
+            f"{len(trained)} trainings of {trained[0]['n_steps']:,} steps on {machines}, {first} to {last}",
+            f"versions: {versions}",
+        ]
+    return [
+        *lines,
+        *([f"commit {runs['commit']}"] if runs.get("commit") else []),
+        f"prompts: `{recorded.preset.prompts}`, seed {recorded.preset.prompt_seed}; "
+        f"{recorded.preset.num_inference_steps} denoising steps; one picture a prompt, the same noise for all arms",
+        "tables and figure again from the kept data: `python -m pipelines.reproduce --record FOLDER`",
+    ]
