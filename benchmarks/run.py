@@ -272,6 +272,8 @@ def _generate_config(config: BenchConfig, suite: Suite) -> GenerateConfig:
     """How the suite's prompts are drawn. Raises UsageError for what `generate` does not know."""
     defaults = {"prompts": suite.prompts, "n_prompts": suite.n_prompts, **suite.generate}
     values = {**defaults, **config.generate, "models": config.models}
+    if not values["prompts"]:
+        raise UsageError(f"suite {config.suite}: has no prompts to draw; expected --set generate.prompts=FILE")
     return load_config(GenerateConfig, flags=values)
 
 

@@ -10,7 +10,7 @@ from benchmarks.config import BenchConfig
 from benchmarks.images import MAX_FILE_BYTES, join_folders, path_problem
 from benchmarks.records import BenchImage
 from benchmarks.suites.suite import Suite
-from llm4gen_data.errors import UserError
+from llm4gen_data.errors import UsageError, UserError
 from llm4gen_data.prompts import load_prompts
 from llm4gen_data.records import Prompt
 from llm4gen_data.registry import resolve
@@ -36,13 +36,15 @@ Importer = Callable[[Path, Sequence[Prompt]], tuple[list[BenchImage], list[str]]
 def import_images(config: BenchConfig, suite: Suite, folders: Sequence[Path]) -> tuple[list[BenchImage], list[str]]:
     """The images of all folders by the layout of `config`, and a line on each thing worth telling.
 
-    Raises UserError as the importer does, and as `images.join_folders` does.
+    Raises UserError as the importer does, and as `images.join_folders` does; UsageError where prompts are missing.
     """
     read: Importer = resolve("image layout", config.layout, IMPORTERS)
     prompts: list[Prompt] = []
     if config.prompts is not None:
         prompts = load_prompts(str(config.prompts))
     elif config.layout in NEED_PROMPTS:
+        if not suite.prompts:
+            raise UsageError(f"suite {config.suite}: has no prompts; expected --prompts FILE")
         prompts = load_prompts(suite.prompts, n=suite.n_prompts)
     prompts = [replace(prompt, category=suite.group(prompt)) for prompt in prompts]
     for folder in folders:

@@ -10,6 +10,7 @@ from llm4gen_data.records import Prompt
 from llm4gen_data.registry import resolve
 
 SUITES = {
+    "own": "benchmarks.suites.own:SUITE",
     "scenes": "benchmarks.suites.scenes:SUITE",
     "densprompts": "benchmarks.suites.densprompts:SUITE",
     "dpg/official": "benchmarks.suites.dpg:OFFICIAL",
@@ -36,7 +37,8 @@ SUITES = {
 class Suite:
     """A benchmark: default `metrics`, the first of which leads the report; where its prompts come from; their groups.
 
-    `prompts` is what `llm4gen_data.prompts.load_prompts` takes and `n_prompts` how many of them `--model` draws, with
+    `prompts` is what `llm4gen_data.prompts.load_prompts` takes (empty: the user must say) and `n_prompts` how many of
+    them `--model` draws, with
     `generate` as its default options; `group` names the category under which a prompt's scores are also told.
     `protocol` is the published procedure that its metrics follow, and each of them is told; `by_category` are the
     metrics of each category where not all judge all. `split` says whether training may have shown what a prompt

@@ -152,6 +152,8 @@ def test_options_that_make_no_sense_are_usage_errors(tmp_path: Path) -> None:
         (config(images, generate={"seed": 1}), "generate: these options are for --model"),
         (config(images=(), models=("mini",), generate={"sead": 1}), "unknown key sead; did you mean seed"),
         (BenchConfig(suite="scene", images=(images,)), "suite 'scene' is unknown"),
+        (BenchConfig(suite="own", models=("mini",)), "suite own: has no prompts to draw"),
+        (BenchConfig(suite="own", images=(images,), layout="folder"), "suite own: has no prompts; expected --prompts"),
     ):
         with pytest.raises(UsageError, match=message):
             run(wrong, tmp_path / "out")
