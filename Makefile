@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check unit integration format install docs t2v-metrics clean-demo
+.PHONY: demo test check unit integration slow format install docs t2v-metrics clean-demo
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m pipelines.demo $(if $(PORT),--port $(PORT)) $(if $(N),--n $(N))
@@ -23,7 +23,11 @@ unit: $(INSTALLED)
 	$(BIN)/python -m pytest tests/unit -n 2
 
 integration: $(INSTALLED)
-	$(BIN)/python -m pytest tests/integration -n 2 --dist loadgroup --no-loadscope-reorder --durations=15
+	$(BIN)/python -m pytest tests/integration -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder --durations=25
+
+# What takes minutes of vLLM each and is not part of `make test`.
+slow: $(INSTALLED)
+	$(BIN)/python -m pytest tests/integration -m slow --durations=0
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

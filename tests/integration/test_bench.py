@@ -82,7 +82,7 @@ def test_bad_input_is_one_line(images: Path, tmp_path: Path) -> None:
     line = ("llm4gen-bench", "run", "--out", tmp_path / "out")
     assert_one_line(run(*line, "--suite", "scenes"), 2, "expected either --images DIR")
     assert_one_line(run(*line, "--suite", "scene", "--images", images), 2, "did you mean 'scenes'")
-    assert_one_line(run(*line, "--images", images), 2, "expected --suite NAME: scenes, densprompts")
+    assert_one_line(run(*line, "--images", images), 2, "expected --suite NAME: own, scenes, densprompts")
     assert_one_line(run(*line, "--suite", "scenes", "--images", images, "--metrics", "clip"), 2, "clip_score")
     assert_one_line(run(*line, "--suite", "scenes", "--images", tmp_path), 1, "images.parquet", "no such file")
     hostile = scene_manifest(tmp_path / "hostile", 2)

@@ -165,6 +165,7 @@ def test_wrong_options_are_one_line(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_smollm2_under_vllm_goes_the_whole_way(tmp_path: Path) -> None:
     """135M parameters cannot hold to a specification: the point is that every answer is judged and none slips by."""
     from llm4gen_data.runs import sha256_file

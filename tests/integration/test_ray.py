@@ -63,6 +63,7 @@ def test_a_row_that_takes_its_worker_down_each_time_does_not_do_so_for_ever(tmp_
     assert_one_line(result, 1, "Ray gave up", "goes on from here")
 
 
+@pytest.mark.slow
 def test_vllm_in_two_workers_goes_on_without_one(tmp_path: Path) -> None:
     pytest.importorskip("vllm")
     assert run("llm4gen-data", "scenes", "--n", 160, "--out", tmp_path / "scenes").returncode == 0

@@ -38,6 +38,7 @@ def scored(images: Path, out: Path, *sets: str) -> dict[tuple[str, str], float]:
     return {(row["model"], row["prompt_id"]): row["value"] for row in rows}
 
 
+@pytest.mark.slow
 def test_transformers_and_vllm_give_the_same_scores(images: Path, tmp_path: Path) -> None:
     plain = scored(images, tmp_path / "transformers")
     true, other = ([value for (model, _), value in plain.items() if model == name] for name in ("true", "other"))
