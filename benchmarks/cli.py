@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import click
 
+from benchmarks.options import image_options
 from benchmarks.study.cli import study
 from benchmarks.suites.suite import SUITES
 from llm4gen_data.options import HELP_SETTINGS, config_options, echo_config, one_line_errors, out_option
@@ -22,22 +23,7 @@ def commands() -> None:
 
 @commands.command()
 @click.option("--suite", metavar="NAME", help=f"{', '.join(SUITES)}, or module:attribute.")
-@click.option(
-    "--images",
-    multiple=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that `llm4gen-model generate` wrote, or another tool (--layout); repeatable.",
-)
-@click.option(
-    "--layout",
-    metavar="NAME",
-    help="How the folders are laid out: manifest, t2i-compbench, geneval, evalscope or folder.  [default: manifest]",
-)
-@click.option(
-    "--prompts",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File of the prompts of --images, where the layout needs one.  [default: the suite's prompts]",
-)
+@image_options
 @click.option("--model", "models", multiple=True, help="Draw the suite's prompts by this model; repeatable.")
 @click.option("--metrics", metavar="NAME,...", help="Comma-separated; without it those of the suite.")
 @click.option(

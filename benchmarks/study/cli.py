@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.options import image_options
 from benchmarks.study.services.service import EXPORTERS, IMPORTERS
 from llm4gen_data.options import config_options, echo_config, out_option
 
@@ -16,22 +17,7 @@ def study() -> None:
 
 
 @study.command()
-@click.option(
-    "--images",
-    multiple=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that `llm4gen-model generate` wrote, or another tool (--layout); repeatable.",
-)
-@click.option(
-    "--layout",
-    metavar="NAME",
-    help="How the folders are laid out: manifest, t2i-compbench, geneval, evalscope or folder.  [default: manifest]",
-)
-@click.option(
-    "--prompts",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File of the prompts of --images, where the layout needs one.",
-)
+@image_options
 @click.option("--n-prompts", type=int, help="Show so many prompts, spread over the categories.  [default: all]")
 @click.option("--raters-per-pair", type=int, help="How many people judge each pair.  [default: 3]")
 @click.option("--pairs-per-rater", type=int, help="How many pairs a person judges, on each axis.  [default: 30]")
