@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
+from benchmarks.calibration.cli import calibrate
 from benchmarks.options import image_options
 from benchmarks.study.cli import study
 from benchmarks.suites.suite import SUITES
@@ -91,70 +92,6 @@ def run(
 
 
 @commands.command()
-@click.option("--metric", metavar="NAME", help="Any metric of `run`.  [default: the scene reader's facts, one by one]")
-@click.option("--n", type=click.IntRange(min=1), default=300, help="How many scenes; with --metric, of each skill.")
-@click.option("--seed", type=int, default=1_000_000, help="Seed of the first; vlm-mini was trained on smaller ones.")
-@click.option(
-    "--split",
-    type=click.Choice(["train", "unseen", "any"]),
-    default="any",
-    help="unseen: every scene holds an attribute-shape pair that training scenes never hold.",
-)
-@click.option("--size-px", type=click.IntRange(32, 2048), default=64, help="Side of the pictures, with --metric.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="JSON file to write, with --metric.")
-@config_options
-def calibrate(
-    metric: str | None,
-    n: int,
-    seed: int,
-    split: Literal["train", "unseen", "any"],
-    size_px: int,
-    out: Path | None,
-    config_file: Path | None,
-    sets: tuple[str, ...],
-    dry_run: bool,
-) -> None:
-    """Measure how far a metric can be believed, on drawn scenes whose truth is known.
-
-    With --metric, how often it prefers the picture that shows what the prompt says to one that differs in a colour,
-    shape, texture, size, relation, count, or in which object has which colour; --set takes its options as for `run`.
-    Without, the scene reader against the truth: as drawn, after JPEG, after a blur.
-    """
-    if metric is None:
-        from benchmarks.calibration.reader import calibrate_scene_reader, format_tallies
-
-        if out is not None or sets or config_file is not None:
-            raise click.UsageError("--out, --set and --config need --metric")
-        click.echo(format_tallies(calibrate_scene_reader(n, seed, split)))
-        return
-    from benchmarks.calibration.metric import calibrate_metric, metric_for, tell
-    from benchmarks.config import BenchConfig
-    from llm4gen_data.config import load_config
-    from llm4gen_data.runs import make_folder, write_json
-
-    config = load_config(BenchConfig, config_file, sets)
-    if dry_run:
-        echo_config(config)
-        return
-    if out is not None:
-        make_folder(out.parent)
-    calibration = calibrate_metric(
-        metric,
-        metric_for(config, metric, size_px),
-        n=n,
-        first_seed=seed,
-        split=split,
-        size_px=size_px,
-        batch_size=config.batch_size,
-        n_resamples=config.n_resamples,
-        seed=config.bootstrap_seed,
-    )
-    if out is not None:
-        write_json(out, calibration)
-    click.echo(tell(calibration))
-
-
-@commands.command()
 @click.option("--suite", required=True, metavar="NAME", help="A version of T2I-CompBench, dpg or geneval.")
 @click.option(
     "--from",
@@ -191,6 +128,7 @@ def export(run_directory: Path, out: Path) -> None:
         click.echo(line)
 
 
+commands.add_command(calibrate)
 commands.add_command(study)
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, product
+from itertools import count
 
-from benchmarks.suites.t2i_compbench import linguistics
-from benchmarks.suites.t2i_compbench.protocol import ATTRIBUTES
+from benchmarks.calibration.prompts import Length, listed_prompt, told_prompt
 from llm4gen_data.records import Prompt
-from llm4gen_data.scenes import facts
-from llm4gen_data.scenes.phrases import FRONTED_RELATIONS
 from llm4gen_data.scenes.sample import Scene, Split, counterfactuals, sample_scene
 from llm4gen_data.scenes.vocabulary import (
     COLORS,
@@ -23,7 +19,7 @@ from llm4gen_data.scenes.vocabulary import (
     TEXTURES,
     is_held_out,
 )
-from llm4gen_data.scenes.wording import Unit, Words, enumeration, unit_relations, units_of
+from llm4gen_data.scenes.wording import ATTRIBUTES, Unit, unit_relations, units_of
 
 # Scenes looked at for one that can be changed in the skill; every skill finds one in ten.
 MAX_SCENES_PER_PAIR = 100
@@ -37,31 +33,42 @@ class Twins:
     scenes: tuple[Scene, Scene]
     prompts: tuple[Prompt, Prompt]
 
+    @property
+    def n_objects(self) -> int:
+        """How many objects the first scene holds; the second holds one fewer where the skill is `count`."""
+        return len(self.scenes[0].objects)
+
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """How a scene is changed (None: it cannot be) and what its prompts tell of each object beside the shape."""
+    """How a scene is changed (None: it cannot be) and what short prompts tell of each object beside the shape."""
 
     change: Callable[[Scene, random.Random], Scene | None]
     told: tuple[str, ...] = ("color",)
 
 
-def twins_of(skill: str, n: int, first_seed: int, split: Split) -> Iterator[Twins]:
+def twins_of(
+    skill: str, n: int, first_seed: int, split: Split, length: Length = "short", n_objects: int | None = None
+) -> Iterator[Twins]:
     """`n` pairs of a skill in SKILLS, from scenes of the seeds from `first_seed` on; fewer if none are to be found.
 
-    With the split `train`, neither scene of a pair holds what training scenes never hold.
+    With `n_objects`, only from scenes of so many. The scenes are the same whatever the `length` of their prompts. With
+    the split `train`, neither scene of a pair holds what training scenes never hold.
     """
     n_found = 0
     for seed in count(first_seed):
         if n_found == n or seed - first_seed == n * MAX_SCENES_PER_PAIR:
             return
-        pair = _twins(skill, sample_scene(seed, split=split), split)
+        scene = sample_scene(seed, split=split)
+        if n_objects is not None and len(scene.objects) != n_objects:
+            continue
+        pair = _twins(skill, scene, split, length)
         if pair is not None:
             n_found += 1
             yield pair
 
 
-def _twins(skill: str, scene: Scene, split: Split) -> Twins | None:
+def _twins(skill: str, scene: Scene, split: Split, length: Length) -> Twins | None:
     how = SKILLS[skill]
     twin = how.change(scene, random.Random(f"{skill}-{scene.seed}"))
     if twin is None:
@@ -73,10 +80,13 @@ def _twins(skill: str, scene: Scene, split: Split) -> Twins | None:
         return None
     if skill != "relation" and _told(scene, how.told) == _told(twin, how.told):
         return None
-    told = [
-        _prompt(skill, side, each, how.told, r) for side, each, r in zip("ab", (scene, twin), relations, strict=True)
-    ]
-    return Twins(skill, (scene, twin), (told[0], told[1]))
+    sides = (("a", scene, twin, relations[0]), ("b", twin, scene, relations[1]))
+    if length == "dense":
+        prompts = [told_prompt(skill, side, here, there) for side, here, there, _ in sides]
+    else:
+        attributes = how.told if length == "short" else ATTRIBUTES
+        prompts = [listed_prompt(skill, side, here, attributes, relation) for side, here, _, relation in sides]
+    return Twins(skill, (scene, twin), (prompts[0], prompts[1]))
 
 
 def _changed_unit(attribute: str, values: Sequence[str]) -> Callable[[Scene, random.Random], Scene | None]:
@@ -147,23 +157,3 @@ def _mirrored_relation(scene: Scene, twin: Scene) -> tuple[str, str] | None:
     """How the first kind of object stands to the second, and how it does in the twin; None where that is not clear."""
     here, there = (unit_relations(each, units_of(each)).get((0, 1), []) for each in (scene, twin))
     return next(((r, OPPOSITE_RELATION[r]) for r in here if OPPOSITE_RELATION[r] in there), None)
-
-
-def _prompt(skill: str, side: str, scene: Scene, attributes: Sequence[str], relation: str | None) -> Prompt:
-    """All objects with `attributes`, or two in relation; both sides choose their words by the same dice."""
-    rng = random.Random(f"prompt-{skill}-{scene.seed}")
-    units, words = units_of(scene), Words(rng)
-    mentions = [words.noun_phrase(unit, attributes) for unit in units]
-    text, stated = enumeration(mentions), []
-    if relation is not None:
-        text = f"{mentions[0]} {rng.choice(FRONTED_RELATIONS[relation])} {mentions[1]}"
-        stated = [(i, relation, j) for i, j in product(units[0].members, units[1].members)]
-    objects = tuple(
-        facts.ObjectFact(o.shape, **{name: getattr(o, name) for name in attributes}) for o in scene.objects
-    )
-    asked = facts.Facts(objects, facts.canonical_relations(stated))
-    # T2I-CompBench's VQA scorer asks for each phrase, whatever the prompt is about.
-    category = skill if skill in ATTRIBUTES else "color"
-    phrases = linguistics.Facts(category, 0, "written by the scene grammar", chunks=tuple(mentions))
-    spec = json.dumps({**json.loads(facts.facts_to_json(asked)), **json.loads(phrases.to_spec())})
-    return Prompt(f"{scene.seed}-{skill}-{side}", text, category, len(text.split()), spec)

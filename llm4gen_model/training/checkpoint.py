@@ -68,9 +68,11 @@ class Checkpoint:
                 parameter.copy_(_like(weights[name], parameter))
         shards = list(self.parameters.values())
         optimizer = saved["optimizer"]
+        numbered = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         for number, values in optimizer["state"].items():
+            shape = numbered[number].shape
             optimizer["state"][number] = {
-                key: _like(value, shards[number]) if getattr(value, "shape", None) == shards[number].shape else value
+                key: _like(value, numbered[number]) if getattr(value, "shape", None) == shape else value
                 for key, value in values.items()
             }
         self.optimizer.load_state_dict(optimizer)

@@ -116,10 +116,11 @@ class TrainConfig:
     channels_last: bool = False
     """Keep the UNet's weights and activations with their channels last, as tensor cores like them."""
     optimizer: str = "adamw"
-    """adamw, or `module:attribute` called with the parameters, `lr` and `optimizer_options`, such as
-    `bitsandbytes.optim:AdamW8bit`."""
+    """adamw; muon, for UNets and CAMs from random weights; or `module:attribute` called with the parameters, `lr` and
+    `optimizer_options`, such as `bitsandbytes.optim:AdamW8bit`."""
     optimizer_options: dict[str, Any] = field(default_factory=dict)
-    """Further arguments of the optimizer; they win over `adam_*`, which are adamw's alone."""
+    """Further arguments of the optimizer; they win over `adam_*`, which only adamw and muon take. Of muon: `adamw_lr`, the
+    learning rate of what is not a matrix (by default the same)."""
     learning_rate: float = 1e-4
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
     lr_warmup_steps: int = 100

@@ -190,7 +190,7 @@ def train_loop(
 
 def prepare(config: TrainConfig, accelerator: Accelerator, denoiser: Denoiser) -> tuple[nn.Module, Checkpoint]:
     """The module as accelerate runs it, and the state of a run that has not begun."""
-    optimizer = build_optimizer(config, list(trained_parameters(denoiser).values()))
+    optimizer = build_optimizer(config, trained_parameters(denoiser))
     wrapped, prepared = accelerator.prepare(denoiser, optimizer)
     parameters = trained_parameters(denoiser)  # FSDP has put shards in their place
     ema = EMAModel(

@@ -1,18 +1,23 @@
 import json
+import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from PIL.Image import Image
 
-from benchmarks.calibration.metric import calibrate_metric, metric_for, tell
+from benchmarks.calibration.metric import ATTRIBUTE_SKILLS, MIN_SCENES, calibrate_metric, metric_for
+from benchmarks.calibration.tables import tell
 from benchmarks.calibration.twins import SKILLS, Twins, twins_of
 from benchmarks.config import BenchConfig
 from benchmarks.encoders import EncoderSpec, Features
 from benchmarks.records import Score
 from benchmarks.suites.t2i_compbench.linguistics import facts_of
-from llm4gen_data.errors import UserError
+from llm4gen_data.errors import UsageError, UserError
+from llm4gen_data.recaption.captioner import model_path
 from llm4gen_data.records import Prompt
 from llm4gen_data.scenes.facts import facts_from_json, truth_facts
 from llm4gen_data.scenes.render import render
@@ -123,7 +128,7 @@ def test_a_metric_that_knows_is_told_from_one_that_does_not(twins: dict[str, lis
     assert (rows["binding"]["all_four"]["mean"], rows["binding"]["verdict"]) == (0.0, "not told from chance")
     assert rows["all skills"]["right_picture"]["mean"] == pytest.approx(6.5 / 7)
     assert json.loads(json.dumps(found)) == found or found["identity"]
-    assert "| binding" in tell(found)
+    assert "| binding" in tell([found])
 
 
 class Seeing(Brightness):
@@ -191,6 +196,53 @@ def test_scores_without_a_value_are_counted_and_never_a_zero() -> None:
         calibrate_metric("never", Never(), **QUICK)
     with pytest.raises(UserError, match="not one of 336 scores has a value"):
         calibrate_metric("nan", NotANumber(), **QUICK)
+
+
+class Cut(Brightness):
+    """Reads prompts of three objects only in part."""
+
+    def score(self, images: Sequence[Image], prompts: Sequence[Prompt]) -> list[list[Score]]:
+        return [
+            [Score("mean", float(np.asarray(image).mean()), truncated=n_objects_of(prompt) == 3)]
+            for image, prompt in zip(images, prompts, strict=True)
+        ]
+
+
+def n_objects_of(prompt: Prompt) -> int:
+    return len(facts_from_json(prompt.spec or "").objects)
+
+
+def test_rows_by_number_of_objects_part_the_scenes_of_their_skill(twins: dict[str, list[Twins]]) -> None:
+    found = calibrate_metric("cut", Cut(), **QUICK)
+    rows = found["by_objects"]
+    for skill in SKILLS:
+        own = {row["n_objects"]: row["n_scenes"] for row in rows if row["skill"] == skill}
+        assert own == Counter(pair.n_objects for pair in twins[skill])
+    pooled = {row["n_objects"]: row for row in rows if row["skill"] == "attributes"}
+    scenes = {n: {p.scenes[0].seed for s in ATTRIBUTE_SKILLS for p in twins[s] if p.n_objects == n} for n in pooled}
+    assert {n: row["n_scenes"] for n, row in pooled.items()} == {n: len(own) for n, own in scenes.items()}
+    assert [pooled[n]["cut"] for n in (1, 2, 3)] == [0, 0, 1]
+    assert all((row["right_picture"]["low"] is None) == (row["n_scenes"] < MIN_SCENES) for row in rows)
+    assert "| 1 object " in tell([found])
+
+
+def test_balanced_scenes_are_as_many_of_each_number_of_objects() -> None:
+    rows = calibrate_metric("brightness", Brightness(), **{**QUICK, "n": 2, "n_resamples": 100}, balanced=True)
+    found = {(row["skill"], row["n_objects"]): row["n_scenes"] for row in rows["by_objects"]}
+    assert all(found[skill, n] == 2 for skill in ATTRIBUTE_SKILLS for n in (1, 2, 3, 4))
+    assert all(found[skill, n] == 2 for skill in ("count", "binding") for n in (2, 3, 4))
+    assert ("binding", 1) not in found
+
+
+def test_a_model_may_be_named_with_the_metric(tmp_path: Path) -> None:
+    judge = shutil.copytree(model_path("clip-mini"), tmp_path / "judge")
+    assert metric_for(BenchConfig(), f"clip_score={judge}", 64).identity()["model"] == "judge"
+    with pytest.raises(UserError, match="nowhere"):
+        metric_for(BenchConfig(), "clip_score=nowhere", 64)
+    with pytest.raises(UsageError, match="geneval has no option `model`"):
+        metric_for(BenchConfig(), "geneval=clip-mini", 64)
+    with pytest.raises(UsageError, match="scene_reader"):
+        metric_for(BenchConfig(), "scene_reader=clip-mini", 64)
 
 
 def test_options_are_those_of_a_run() -> None:

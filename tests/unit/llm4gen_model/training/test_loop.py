@@ -17,6 +17,7 @@ from llm4gen_model.training.data import open_pairs
 from llm4gen_model.training.features import build_features
 from llm4gen_model.training.loader import load_batches
 from llm4gen_model.training.loss import noise_scheduler
+from llm4gen_model.training.optimizer import build_optimizer
 from llm4gen_model.training.trained import build_denoiser, trained_parameters
 from tests.factories import pairs_parquet, sdxl_pipeline
 
@@ -114,6 +115,21 @@ def test_any_librarys_optimizer_is_passed_through(config: TrainConfig) -> None:
         run.train(wrong)
     with pytest.raises(UsageError, match="did you mean 'adamw'"):
         run.train(replace(plain, optimizer="adamv", out=config.out.with_name("unknown")))
+
+
+def test_muon_takes_the_matrices_between_hidden_features(config: TrainConfig) -> None:
+    both = replace(config, train="cam+unet", optimizer="muon", learning_rate=5e-3, optimizer_options={"adamw_lr": 1e-3})
+    _, denoiser, _ = training(both)
+    parameters = trained_parameters(denoiser)
+    hidden, others = build_optimizer(both, parameters).param_groups
+    assert (hidden["lr"], others["lr"]) == (5e-3, 1e-3)
+    assert (hidden["use_muon"], others["use_muon"]) == (True, False)
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    of_muon, of_adamw = ({names[id(parameter)] for parameter in group["params"]} for group in (hidden, others))
+    assert of_muon | of_adamw == set(parameters)
+    assert not of_muon & of_adamw
+    assert {parameters[name].ndim for name in of_muon} == {2, 4}
+    assert {name for name in of_adamw if parameters[name].ndim > 1} == {"unet.conv_in.weight", "unet.conv_out.weight"}
 
 
 def test_a_run_may_begin_from_a_checkpoint_of_another(config: TrainConfig) -> None:

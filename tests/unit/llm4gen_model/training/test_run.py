@@ -53,9 +53,11 @@ def logged(out: Path) -> list[tuple[int, float]]:
     return [(line["step"], line["loss"]) for line in lines]
 
 
-@pytest.mark.parametrize("train", WHAT)
-def test_stopped_runs_end_in_the_same_bits(config: TrainConfig, train: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = replace(config, train=train, lora_rank=2)
+@pytest.mark.parametrize(("train", "optimizer"), [*((train, "adamw") for train in WHAT), ("cam+unet", "muon")])
+def test_stopped_runs_end_in_the_same_bits(
+    config: TrainConfig, train: Any, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = replace(config, train=train, optimizer=optimizer, lora_rank=2)
     run.train(whole)
     stopped = replace(whole, out=config.out.with_name("stopped"))
     for further in (1, 4):
