@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,20 +117,20 @@ def _resampled(
     arms: Mapping[str, Arm], n_resamples: int, seed: int, *, seeds: bool = True, prompts: bool = True
 ) -> dict[str, Floats]:
     """Each arm's mean in every draw [n_resamples]; `seeds` and `prompts` say what is drawn anew."""
-    rng = np.random.default_rng(seed)
     n_prompts = next(iter(arms.values())).values.shape[1]
-    weights = np.full((n_resamples, n_prompts), 1 / n_prompts)
-    if prompts:
-        weights = rng.multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=n_resamples) / n_prompts
-    of_seeds: dict[tuple[int, ...], Floats] = {}
-    means = {}
-    for name, arm in arms.items():
-        if arm.seeds not in of_seeds:
-            n = len(arm.seeds)
-            even = np.full((n_resamples, n), 1 / n)
-            of_seeds[arm.seeds] = rng.multinomial(n, np.full(n, 1 / n), size=n_resamples) / n if seeds else even
-        means[name] = np.einsum("rs,sp,rp->r", of_seeds[arm.seeds], arm.values, weights, optimize=True)
-    return means
+    weights = _drawn(n_resamples, n_prompts, seed) if prompts else np.full((1, n_prompts), 1 / n_prompts)
+
+    def of_seeds(arm: Arm) -> Floats:
+        n = len(arm.seeds)
+        return _drawn(n_resamples, n, seed, *arm.seeds) if seeds else np.full((1, n), 1 / n)
+
+    return {name: ((weights @ arm.values.T) * of_seeds(arm)).sum(axis=1) for name, arm in arms.items()}
+
+
+@lru_cache(maxsize=4)
+def _drawn(n_resamples: int, n: int, *seed: int) -> Floats:
+    """How much each of `n` counts in every draw [n_resamples, n]; the same for all that is compared."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
 
 
 @dataclass(frozen=True, slots=True)

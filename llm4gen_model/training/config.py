@@ -119,8 +119,8 @@ class TrainConfig:
     """adamw; muon, for UNets and CAMs from random weights; or `module:attribute` called with the parameters, `lr` and
     `optimizer_options`, such as `bitsandbytes.optim:AdamW8bit`."""
     optimizer_options: dict[str, Any] = field(default_factory=dict)
-    """Further arguments of the optimizer; they win over `adam_*`, which only adamw and muon take. Of muon: `adamw_lr`, the
-    learning rate of what is not a matrix (by default the same)."""
+    """Further arguments of the optimizer; they win over `adam_*`, which only adamw and muon take. Of muon: `adamw_lr`,
+    the learning rate of what is not a matrix (by default the same)."""
     learning_rate: float = 1e-4
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
     lr_warmup_steps: int = 100

@@ -14,7 +14,7 @@ from llm4gen_data.registry import resolve
 from llm4gen_model.training.config import TrainConfig
 
 OPTIMIZERS = {"adamw": "torch.optim:AdamW", "muon": "pytorch_optimizer:Muon"}
-# What touches pixels or latents directly is no map between hidden features, and stays AdamW's (Muon's authors' advice).
+# What touches latents directly is no map between hidden features and stays AdamW's, as Muon's author advises.
 OUTER_LAYERS = {"conv_in", "conv_out"}
 
 

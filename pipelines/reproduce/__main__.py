@@ -1,7 +1,9 @@
-"""`python -m pipelines.reproduce`: an experiment from data to tables, one command after the other."""
+"""`python -m pipelines.reproduce`: an experiment from data to tables, several commands side by side."""
 
 from __future__ import annotations
 
+import os
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +14,6 @@ import yaml
 from llm4gen_data.config import to_plain
 from llm4gen_data.options import HELP_SETTINGS, one_line_errors
 from llm4gen_data.runs import finish, open_run, write_text
-from pipelines.reproduce import commands
 from pipelines.reproduce.plan import (
     Job,
     cache_jobs,
@@ -24,7 +25,8 @@ from pipelines.reproduce.plan import (
     sweep_jobs,
 )
 from pipelines.reproduce.preset import PRESETS, Preset, load_preset
-from pipelines.reproduce.progress import duration, is_done, mark_done, seconds_of
+from pipelines.reproduce.progress import duration, is_done, seconds_of
+from pipelines.reproduce.side_by_side import Pace, TimeIsUp, carry_out, seconds_left
 
 NOT_IN_FINGERPRINT = ("costs", "threads", "device")
 
@@ -35,82 +37,127 @@ NOT_IN_FINGERPRINT = ("costs", "threads", "device")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="[default: runs/reproduce/PRESET]")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override one key of the preset; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Print every command of the plan with its cost, and stop.")
+@click.option("--jobs", "n_jobs", type=click.IntRange(1), help="Commands at once [default: a CPU core a thread].")
+@click.option(
+    "--stop-after",
+    "minutes",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MINUTES",
+    help="Stop in order then; the same command goes on.",
+)
 @click.option(
     "--record",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Only write the tables and the figure anew, from the data of an experiment that has run.",
 )
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Only write this page, PAGE.md, anew, from the records in PAGE/*/.",
+)
 def reproduce(
-    name: str | None, quick: bool, out: Path | None, sets: tuple[str, ...], dry_run: bool, record: Path | None
+    name: str | None,
+    quick: bool,
+    out: Path | None,
+    sets: tuple[str, ...],
+    dry_run: bool,
+    n_jobs: int | None,
+    minutes: float | None,
+    record: Path | None,
+    page: Path | None,
 ) -> None:
     """Run an experiment from data to tables and figure; stopped at any point, the same command goes on."""
+    if page is not None:
+        from pipelines.reproduce.page import write_page
+
+        write_page(page)
+        return
     if record is not None:
         from pipelines.reproduce.report import write_report
 
         write_report(record, out or record)
         return
     if name is None:
-        raise click.UsageError("expected --preset NAME, or --record DIR")
+        raise click.UsageError("expected --preset NAME, --record DIR, or --page FILE.md")
     preset = load_preset(name, quick=quick, sets=sets)
     out = out or Path("runs/reproduce") / (Path(name).stem + ("-quick" if quick else ""))
+    pace = Pace(
+        n_jobs or default_jobs(preset), preset.costs, None if minutes is None else time.monotonic() + 60 * minutes
+    )
     if dry_run:
-        show_plan(preset, out)
+        show_plan(preset, out, pace)
         return
     plain = to_plain(preset)
     fingerprint = {key: value for key, value in plain.items() if key not in NOT_IN_FINGERPRINT}
     with open_run(out, "reproduce", plain, fingerprint):
         write_text(out / "train.yaml", yaml.safe_dump(preset.train, sort_keys=False))
-        run_experiment(preset, out)
+        line = [
+            "--preset",
+            name,
+            *(["--quick"] if quick else []),
+            *(word for each in sets for word in ("--set", each)),
+        ]
+        try:
+            run_experiment(preset, out, pace, f"python -m pipelines.reproduce {shlex.join(line)}")
+        except TimeIsUp:
+            click.echo(f"Stopped after {minutes:g} minutes. The same command again goes on from here:")
+            tell_what_is_left(*phases(preset, out), out, pace)
+            return
         finish(out, "reproduce", fingerprint, {"results": "results/results.json"})
 
 
-def run_experiment(preset: Preset, out: Path) -> None:
+def default_jobs(preset: Preset) -> int:
+    """As many commands as there are CPU cores for their threads; one on an accelerator, which it fills."""
+    return max(1, len(os.sched_getaffinity(0)) // max(preset.threads, 1)) if preset.device == "cpu" else 1
+
+
+def run_experiment(preset: Preset, out: Path, pace: Pace, command: str) -> None:
     """Data, probes, caches, sweep, choices, trainings, pictures, scores; then record and report."""
+    from pipelines.reproduce import commands
     from pipelines.reproduce.choose import chosen
     from pipelines.reproduce.record import write_record
     from pipelines.reproduce.report import write_report
 
-    first = [*data_jobs(preset, out), *probe_jobs(preset, out), *cache_jobs(preset, out), *sweep_jobs(preset, out)]
-    known = read_choices(out)
-    carry_out(first, final_jobs(preset, out, known or default_choices(preset)), preset, out)
-    choices = chosen(preset, out)
-    carry_out(final_jobs(preset, out, choices), [], preset, out)
-    write_record(preset, out, out / "record")
+    commands.prepare(preset.threads)
+    carry_out(*phases(preset, out), out, pace)
+    chosen(preset, out)
+    first, later = phases(preset, out)
+    carry_out([*first, *later], [], out, pace)
+    write_record(preset, out, out / "record", command)
     write_report(out / "record", out / "results")
 
 
-def carry_out(jobs: Sequence[Job], later: Sequence[Job], preset: Preset, out: Path) -> None:
-    """Run the jobs that are not done; `later` are those that follow, for the time left."""
-    for number, job in enumerate(jobs):
-        if is_done(job, out):
-            continue
-        ahead = list({each.name: each for each in (*jobs[number:], *later)}.values())
-        left = [each for each in ahead if not is_done(each, out)]
-        left_s = sum(seconds_of(left, out, preset.costs))
-        began = time.monotonic()
-        commands.carry_out(f"{job.name}   ({len(left)} jobs left, about {duration(left_s)})", job.words)
-        mark_done(job, out, time.monotonic() - began)
+def phases(preset: Preset, out: Path) -> tuple[list[Job], list[Job]]:
+    """What comes before the choices, and what after; until they are made, the first of each stands for them."""
+    first = [*data_jobs(preset, out), *probe_jobs(preset, out), *cache_jobs(preset, out), *sweep_jobs(preset, out)]
+    return first, final_jobs(preset, out, read_choices(out) or default_choices(preset))
 
 
-def show_plan(preset: Preset, out: Path) -> None:
+def show_plan(preset: Preset, out: Path, pace: Pace) -> None:
     """Print every command with its cost; what the sweep will choose is shown as the first that it tries."""
-    choices = read_choices(out) or default_choices(preset)
-    plan = [*data_jobs(preset, out), *probe_jobs(preset, out), *cache_jobs(preset, out), *sweep_jobs(preset, out)]
-    plan = list({job.name: job for job in (*plan, *final_jobs(preset, out, choices))}.values())
+    first, later = phases(preset, out)
+    plan = list({job.name: job for job in (*first, *later)}.values())
     seconds = seconds_of(plan, out, preset.costs)
     click.secho(preset.title, bold=True)
-    for job, cost in zip(plan, seconds, strict=True):
-        state = "done" if is_done(job, out) else duration(cost)
-        click.echo(f"{state:>10}  {job.name}\n            $ {' '.join(job.words)}")
-    left = [cost for job, cost in zip(plan, seconds, strict=True) if not is_done(job, out)]
     kinds: dict[str, float] = {}
     for job, cost in zip(plan, seconds, strict=True):
+        state = "done" if is_done(job, out) else duration(cost)
+        click.echo(f"{state:>10}  {job.name}\n            $ {shlex.join(job.words)}")
         kind = job.name.partition("/")[0]
         kinds[kind] = kinds.get(kind, 0) + cost
-    click.echo(f"\n{len(plan)} jobs, {len(plan) - len(left)} done, {len(left)} left: about {duration(sum(left))}")
-    click.echo("in all: " + ", ".join(f"{kind} {duration(cost)}" for kind, cost in kinds.items()))
+    click.echo("\none after another: " + ", ".join(f"{kind} {duration(cost)}" for kind, cost in kinds.items()))
+    tell_what_is_left(first, later, out, pace)
     if not read_choices(out):
         click.echo("Learning rate and guidance of the test runs stand for what the sweep will choose.")
+
+
+def tell_what_is_left(first: Sequence[Job], later: Sequence[Job], out: Path, pace: Pace) -> None:
+    """How many jobs are done, how many left, and how long these take."""
+    done = {job.name: is_done(job, out) for job in (*first, *later)}
+    n_done, left = sum(done.values()), [job for job in first if not done[job.name]]
+    time_left = duration(seconds_left(left, later, [], out, pace))
+    n_left = len(done) - n_done
+    click.echo(f"{len(done)} jobs, {n_done} done, {n_left} left: about {time_left} with {pace.n_jobs} at once")
 
 
 main = one_line_errors(reproduce)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,26 @@ DATA, MODEL, BENCH, PYTHON = "llm4gen-data", "llm4gen-model", "llm4gen-bench", "
 ROWS_PER_SHARD = 5_000  # of pipelines.mini.pairs
 CHOICES = "choices.json"
 NO_LLM = "none"
-MANY_IMAGES = 500  # so many are worth a second process to read them
+MANIFEST = "manifest.json"
+ALL = 1_000  # a command that shares the machine with no other
 NESTED = ("llm", "cam", "entity_loss")  # whose keys are set one by one, so that the others of the preset stay
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One command; done when `out` exists. It costs `units` times the seconds under `rate` in the preset's costs."""
+    """One command; done when `out` exists. It costs `units` times the seconds under `rate` in the preset's costs.
+
+    `makes` is the folder or file that it fills, by which other commands name it; of the commands that run at once it
+    counts for `n_processes`.
+    """
 
     name: str
     words: tuple[str, ...]
+    makes: Path
     out: Path
     rate: str
     units: float
+    n_processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +59,21 @@ def data_jobs(preset: Preset, out: Path) -> list[Job]:
     for n in sorted({pairs.n, *(arm.n_pairs for arm in arms.values() if arm.n_pairs is not None)}):
         folder = data_folder(preset, out, Arm("", n_pairs=n))
         n_shards = -(-n // ROWS_PER_SHARD)
-        last = folder / "data" / f"train-{n_shards - 1:05d}-of-{n_shards:05d}.parquet"
+        last = f"data/train-{n_shards - 1:05d}-of-{n_shards:05d}.parquet"
         share = ("--several-objects-share", pairs.several_objects_share)
         words = ("-m", "pipelines.mini.pairs", "--n", n, "--seed", pairs.seed, *share, "--out", folder)
-        jobs.append(_job(f"data/{folder.name}", (PYTHON, *words), last, "pairs", n))
+        jobs.append(_job(f"data/{folder.name}", (PYTHON, *words), folder, last, "pairs", n))
     whole = out / "data" / "pairs"
     if any(arm.data == "corrupted" for arm in arms.values()):
         shares = [word for share in pairs.corrupted_shares for word in ("--share", share)]
         folder = out / "data" / "corrupted"
         words = ("-m", "pipelines.reproduce.corrupted", "--data", whole, *shares, "--out", folder)
-        jobs.append(_job("data/corrupted", (PYTHON, *words), folder / "manifest.json", "pairs", pairs.n))
+        jobs.append(_job("data/corrupted", (PYTHON, *words), folder, MANIFEST, "pairs", pairs.n))
     if any(arm.data == "recaptioned" for arm in arms.values()):
         folder = out / "data" / "recaptioned"
         words = ("recaption", whole, "--captioner", "vllm", "--model", "vlm-mini", "--out", folder)
-        jobs.append(_job("data/recaptioned", (DATA, *words), folder / "manifest.json", "recaption", pairs.n))
+        job = _job("data/recaptioned", (DATA, *words), folder, MANIFEST, "recaption", pairs.n)
+        jobs.append(replace(job, n_processes=ALL))
     return jobs
 
 
@@ -76,7 +84,14 @@ def probe_jobs(preset: Preset, out: Path) -> list[Job]:
     twins, probes = out / "probes" / "twins.json", out / "probes" / "before.json"
     n = ("--n", preset.probes.n_twins)
     return [
-        _job("probes/twins", (BENCH, "calibrate", "--metric", "clip_score", *n, "--out", twins), twins, "twins", n[1]),
+        _job(
+            "probes/twins",
+            (BENCH, "calibrate", "--metric", "clip_score", *n, "--out", twins),
+            twins,
+            "",
+            "twins",
+            n[1],
+        ),
         _probe_job("probes/before", preset, preset.probes.encoders, probes),
     ]
 
@@ -89,10 +104,10 @@ def cache_jobs(preset: Preset, out: Path) -> list[Job]:
         captions = None if folder.name == NO_LLM else json.dumps((preset.train | arm.train).get("captions"))
         if arm.train and arm.n_pairs is None and (folder, arm.data, captions) not in jobs:
             words = (MODEL, "cache", *_training(preset, out, arm), "--cache", folder)
-            job = _job(
-                f"cache/{folder.name}-{name}", words, folder / "latents", f"cache.{folder.name}", preset.pairs.n
+            rate = f"cache.{folder.name}"
+            jobs[folder, arm.data, captions] = _job(
+                f"cache/{folder.name}-{name}", words, folder, "latents", rate, preset.pairs.n
             )
-            jobs[folder, arm.data, captions] = job
     return list(jobs.values())
 
 
@@ -118,7 +133,7 @@ def sweep_jobs(preset: Preset, out: Path) -> list[Job]:
             )
         scores = sweep_scores(out, scale)
         n_images = preset.sweep.n_prompts * sum(len(_rates(preset, arm)) for arm in arms.values())
-        jobs.append(_score_job(f"sweep/scores-g{scale:g}", preset, folders, scores, n_images))
+        jobs.append(_score_job(f"sweep/scores-g{scale:g}", folders, scores, n_images, n_processes=1))
     return jobs
 
 
@@ -142,7 +157,8 @@ def final_jobs(preset: Preset, out: Path, choices: Mapping[str, Choice]) -> list
                     prompt_seed=preset.prompt_seed,
                 )
             )
-    scoring = _score_job("test/scores", preset, folders, out / "test" / "scores", preset.n_prompts * len(folders))
+    n_images = preset.n_prompts * len(folders)
+    scoring = _score_job("test/scores", folders, out / "test" / "scores", n_images, n_processes=2)
     return [*trainings, *drawings, scoring, *_explaining_jobs(preset, out, choices)]
 
 
@@ -196,7 +212,7 @@ def _explaining_jobs(preset: Preset, out: Path, choices: Mapping[str, Choice]) -
     text = "The picture shows a star and a heart. The first is blue, the second red. The star lies left of the heart."
     words = (MODEL, "attention", "--model", models[preset.claim.arms[0]], "--prompt", text, "--words")
     sampling = ("--steps", preset.num_inference_steps, "--out", picture)
-    return [*jobs, _job("probes/attention", (*words, "star,heart,blue,red", *sampling), picture, "start", 1)]
+    return [*jobs, _job("probes/attention", (*words, "star,heart,blue,red", *sampling), picture, "", "start", 1)]
 
 
 def _rates(preset: Preset, arm: Arm) -> tuple[float | None, ...]:
@@ -219,7 +235,7 @@ def _train_job(preset: Preset, out: Path, name: str, arm: Arm, rate: float, seed
     own = ("--cache", cache_folder(preset, out, arm), "--learning-rate", rate, "--seed", seed, "--out", folder)
     words = (MODEL, "train", *_training(preset, out, arm), *own)
     steps = arm.train.get("max_train_steps", preset.train.get("max_train_steps", 1000))
-    return _job(f"train/{folder.name}", words, folder / "manifest.json", f"train.{name}", steps)
+    return _job(f"train/{folder.name}", words, folder, MANIFEST, f"train.{name}", steps)
 
 
 def _model(preset: Preset, out: Path, name: str, arm: Arm, rate: float | None, seed: int) -> object:
@@ -243,22 +259,24 @@ def _generate_job(
     own = [word for key, value in arm.generate.items() for word in ("--set", f"{key}={json.dumps(value)}")]
     batch = ("--batch-size", 25, "--device", preset.device, "--out", out)
     words = (MODEL, "generate", *named, *prompts, *sampling, *own, *batch)
-    return _job(name, words, out / "manifest.json", "generate", n_prompts * len(models))
+    return _job(name, words, out, MANIFEST, "generate", n_prompts * len(models))
 
 
-def _score_job(name: str, preset: Preset, folders: list[Path], out: Path, n_images: int) -> Job:
+def _score_job(name: str, folders: list[Path], out: Path, n_images: int, *, n_processes: int) -> Job:
     images = [word for folder in folders for word in ("--images", folder)]
-    processes = 2 if n_images >= MANY_IMAGES else 1
-    sets = ("--set", "n_resamples=200", "--set", "max_gallery_rows=20", "--set", f"processes={processes}")
+    sets = ("--set", "n_resamples=200", "--set", "max_gallery_rows=20", "--set", f"processes={n_processes}")
     words = (BENCH, "run", "--suite", "scenes", "--metrics", "scene_reader", *images, *sets, "--out", out)
-    return _job(name, words, out / "manifest.json", "score", n_images)
+    # its processes divide the images
+    job = _job(name, words, out, MANIFEST, "score", n_images / n_processes)
+    return replace(job, n_processes=n_processes)
 
 
 def _probe_job(name: str, preset: Preset, encoders: Any, out: Path) -> Job:
     named = [word for encoder in encoders for word in ("--encoder", encoder)]
     words = (BENCH, "probe", *named, "--n", preset.probes.n_scenes, "--out", out)
-    return _job(name, words, out, "probe", len(encoders) * preset.probes.n_scenes)
+    return _job(name, words, out, "", "probe", len(encoders) * preset.probes.n_scenes)
 
 
-def _job(name: str, words: tuple[object, ...], out: Path, rate: str, units: float) -> Job:
-    return Job(name, tuple(str(word) for word in words), out, rate, units)
+def _job(name: str, words: tuple[object, ...], makes: Path, last: str, rate: str, units: float) -> Job:
+    """`last` is the file or folder in what it makes that is there when it is done, "" for all of it."""
+    return Job(name, tuple(str(word) for word in words), makes, makes / last, rate, units)

@@ -93,8 +93,8 @@ class Preset:
     """An experiment; the same command again goes on with it.
 
     `comparisons` are the pairs of arms that are tested, with Holm's correction over all of them. `costs` are seconds
-    on two cores for the plan, until runs of this experiment have been timed: `train` a step, `generate` an image,
-    `cache.NAME` a pair, `start` a command.
+    for the plan, until runs of this experiment have been timed: `train` a step, `generate` an image, `cache.NAME` a
+    pair, `start` a command. `threads` are those of each command.
     """
 
     title: str
@@ -116,7 +116,7 @@ class Preset:
     n_resamples: int = 20_000
     costs: dict[str, float] = field(default_factory=dict)
     device: str = "cpu"
-    threads: int = 0
+    threads: int = 1
 
     def chosen_arms(self) -> dict[str, Arm]:
         """The arms of this experiment in order, checked. Raises UsageError for what they cannot be."""

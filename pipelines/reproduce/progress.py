@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,51 +13,79 @@ from typing import Any
 from llm4gen_data.runs import read_json, write_json
 from pipelines.reproduce.plan import Job
 
-# Seconds on two cores; measured in docs/reproduce.md. A preset's own `costs` win.
+# Seconds on one core, but for `recaption`, which takes all; see docs/reproduce.md. A preset's own `costs` win.
 COSTS = {
-    "start": 6.0,
+    "start": 3.0,
     "pairs": 0.01,
-    "recaption": 0.015,
+    "recaption": 0.03,
     "train": 0.40,
     "generate": 0.25,
-    "score": 0.13,
+    "score": 0.23,
     "twins": 0.3,
-    "probe": 0.06,
-    "cache": 0.04,
+    "probe": 0.2,
+    "cache": 0.07,
     "cache.none": 0.01,
-    "cache.smollm2": 0.3,
+    "cache.smollm2": 0.5,
 }
 
 
 def is_done(job: Job, out: Path) -> bool:
     """Whether this very command has ended well and what it made is still there."""
     marker = _marker(job, out)
-    return marker.is_file() and job.out.exists() and read_json(marker)["words"] == list(job.words)
+    if not (marker.is_file() and job.out.exists()):
+        return False
+    told = read_json(marker)
+    return told["finished_at"] is not None and told["words"] == list(job.words)
 
 
-def mark_done(job: Job, out: Path, seconds: float) -> None:
-    """Note that a job has ended well, and how long it took."""
-    marker = _marker(job, out)
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    finished_at = datetime.now(UTC).isoformat(timespec="seconds")
-    told = {"rate": job.rate, "units": job.units, "seconds": round(seconds, 1), "finished_at": finished_at}
-    write_json(marker, {"job": job.name, **told, "words": list(job.words)})
+def mark(job: Job, out: Path, seconds: float, *, finished: bool) -> None:
+    """Note that a job has ended, or stopped on the way, after so many seconds more."""
+    finished_at = datetime.now(UTC).isoformat(timespec="seconds") if finished else None
+    seconds = round(seconds + _spent(job, out), 1)
+    told = {"rate": job.rate, "units": job.units, "seconds": seconds, "finished_at": finished_at}
+    write_json(_marker(job, out), {"job": job.name, **told, "commit": commit(), "words": list(job.words)})
+
+
+def log_of(job: Job, out: Path) -> Path:
+    """What the job has said, in all its starts."""
+    return _marker(job, out).with_suffix(".log")
 
 
 def markers(out: Path) -> list[dict[str, Any]]:
-    """What is noted of the jobs that have run, in the order of their end."""
-    return sorted((read_json(path) for path in (out / "jobs").glob("*.json")), key=lambda told: told["finished_at"])
+    """What is noted of the jobs that have ended, in the order of their end."""
+    told = [read_json(path) for path in (out / "jobs").glob("*.json")]
+    return sorted((one for one in told if one["finished_at"] is not None), key=lambda one: one["finished_at"])
 
 
 def seconds_of(jobs: Sequence[Job], out: Path, costs: Mapping[str, float]) -> list[float]:
-    """How long each job takes: its start, and so much a unit as jobs of its kind took that have run."""
+    """How long each job takes from here: its start, and so much a unit as jobs of its kind took that have run."""
     known = COSTS | dict(costs)
     measured: dict[str, list[float]] = {}
     for told in markers(out):
         each = max(told["seconds"] - known["start"], 0.0) / told["units"]
         for rate in (told["rate"], told["rate"].partition(".")[0]):
             measured.setdefault(rate, []).append(each)
-    return [known["start"] + job.units * _rate(job.rate, measured, known) for job in jobs]
+    whole = [known["start"] + job.units * _rate(job.rate, measured, known) for job in jobs]
+    return [max(seconds - _spent(job, out), known["start"]) for job, seconds in zip(jobs, whole, strict=True)]
+
+
+@cache
+def commit() -> str | None:
+    """The commit that this code stands at, `-dirty` if it was changed since; None where there is no git."""
+    line = ("git", "describe", "--always", "--dirty", "--exclude", "*")
+    try:
+        found = subprocess.run(line, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def _spent(job: Job, out: Path) -> float:
+    """The seconds of earlier starts of a job that has not ended yet."""
+    marker = _marker(job, out)
+    told = read_json(marker) if marker.is_file() else None
+    same = told is not None and told["finished_at"] is None and told["words"] == list(job.words)
+    return float(told["seconds"]) if told is not None and same else 0.0
 
 
 def _rate(rate: str, measured: Mapping[str, Sequence[float]], known: Mapping[str, float]) -> float:
@@ -67,7 +97,7 @@ def _rate(rate: str, measured: Mapping[str, Sequence[float]], known: Mapping[str
 
 
 def _marker(job: Job, out: Path) -> Path:
-    return out / "jobs" / f"{job.name.replace('/', '--')}.json"
+    return out / "jobs" / (job.name.replace("/", "--") + ".json")
 
 
 def duration(seconds: float) -> str:

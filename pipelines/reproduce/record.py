@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ from pipelines.reproduce.progress import markers
 PROBES = ("twins.json", "before.json", "after.json", "attention.png")
 
 
-def write_record(preset: Preset, out: Path, record: Path) -> None:
-    """Gather in `record` all that tables and figure are made of: preset, choices, scores, prompts, runs, probes."""
+def write_record(preset: Preset, out: Path, record: Path, command: str) -> None:
+    """Gather in `record` all that tables and figure are made of: preset, choices, scores, prompts, runs, probes.
+
+    `command` is the line that began the experiment.
+    """
     record.mkdir(exist_ok=True)
     write_text(record / "preset.yaml", yaml.safe_dump(to_plain(preset), sort_keys=False, allow_unicode=True))
     shutil.copyfile(out / CHOICES, record / CHOICES)
@@ -46,9 +50,12 @@ def write_record(preset: Preset, out: Path, record: Path) -> None:
     prompts = pd.DataFrame([prompt_row(prompt) for prompt in run.prompts.values()])
     with atomic_path(record / "prompts.parquet") as temporary:
         prompts.to_parquet(temporary, index=False, compression="zstd")
-    write_json(
-        record / "runs.json", {"commit": _commit(), "runs": [_told(row, out) for row in runs], "jobs": markers(out)}
-    )
+    jobs = markers(out)
+    for job in jobs:
+        job["words"] = [word.replace(str(out), "OUT") for word in job["words"]]
+    commits = list(dict.fromkeys(job["commit"] for job in jobs if job["commit"]))
+    about = {"command": command, "commits": commits, "device": _device(preset.device)}
+    write_json(record / "runs.json", {**about, "runs": [_told(row, out) for row in runs], "jobs": jobs})
     for name in PROBES:
         if (out / "probes" / name).is_file():
             shutil.copyfile(out / "probes" / name, record / name)
@@ -92,7 +99,10 @@ def _told(row: dict[str, Any], out: Path) -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
-    """The commit that the code stands at, None where there is no git."""
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else None
+def _device(device: str) -> str:
+    """What it ran on, for people."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return f"{device}, {platform.system()} {platform.machine()} with {len(os.sched_getaffinity(0))} cores"

@@ -18,29 +18,44 @@ from pipelines.reproduce.plan import CHOICES
 from pipelines.reproduce.preset import Preset
 from pipelines.reproduce.wording import results_text
 
-ATTENTION = "attention.png"
+ATTENTION, FIGURE, RESULTS, RUNS = "attention.png", "results.png", "results.json", "runs.json"
 
 
 def write_report(record: Path, out: Path) -> None:
     """Write `results.json`, `results.md` and `results.png` of a record. Raises UserError for a folder without one."""
-    recorded = read_record(record)
-    results = numbers(recorded)
-    runs = read_json(record / "runs.json")
-    probes = _probes(record)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "results.json", {"title": recorded.preset.title, **results, "runs": runs["runs"]})
-    write_text(out / "results.md", results_text(recorded.preset, results, list(_about(recorded, runs)), probes))
+    write_results(record, out)
+    write_text(out / "results.md", report_text(record, read_json(out / RESULTS)))
     if (record / ATTENTION).is_file() and record != out:
         shutil.copyfile(record / ATTENTION, out / ATTENTION)
-    draw(recorded.preset, results, out / "results.png")
     print(f"results: {out / 'results.md'}")
+
+
+def write_results(record: Path, out: Path) -> None:
+    """Write what is calculated, `results.json`, and the figure. Raises UserError for a folder without a record."""
+    recorded = read_record(record)
+    results = numbers(recorded)
+    runs = read_json(record / RUNS)["runs"]
+    write_json(out / RESULTS, {"title": recorded.preset.title, **results, "runs": runs})
+    draw(recorded.preset, results, out / FIGURE)
+
+
+def report_text(record: Path, results: dict[str, Any]) -> str:
+    """The results of a record in words and tables."""
+    preset, runs = read_preset(record), read_json(record / RUNS)
+    return results_text(preset, results, list(_about(preset, runs)), _probes(record), _source(runs))
+
+
+def read_preset(record: Path) -> Preset:
+    """The preset of a record. Raises UserError for a folder without one."""
+    if not (record / "scores.parquet").is_file():
+        raise UserError(f"{record}: no scores.parquet; expected the folder `record` of a finished experiment")
+    return load_config(Preset, record / "preset.yaml")
 
 
 def read_record(record: Path) -> Recorded:
     """The data that `record.write_record` gathered. Raises UserError if there is none."""
-    if not (record / "scores.parquet").is_file():
-        raise UserError(f"{record}: no scores.parquet; expected the folder `record` of a finished experiment")
-    preset = load_config(Preset, record / "preset.yaml")
+    preset = read_preset(record)
     choices = read_json(record / CHOICES)
     scores, prompts = (pd.read_parquet(record / name) for name in ("scores.parquet", "prompts.parquet"))
     return Recorded(preset, scores, prompts, choices["primary_kind"], choices["reached_on_validation"])
@@ -58,11 +73,11 @@ def _has(record: Path, name: str) -> bool:
     return (record / f"{name}.json").is_file()
 
 
-def _about(recorded: Recorded, runs: dict[str, Any]) -> list[str]:
+def _about(preset: Preset, runs: dict[str, Any]) -> list[str]:
     """When, on what, how long, with which versions."""
     trained = [run for run in runs["runs"] if "finished_at" in run]
     seconds = sum(job["seconds"] for job in runs["jobs"])
-    lines = [f"{len(runs['jobs'])} commands, {seconds / 3600:.1f} hours in all"]
+    lines = [f"{len(runs['jobs'])} commands, {seconds / 3600:.1f} hours of commands, some side by side"]
     if trained:
         machines = ", ".join(sorted({run["machine"] for run in trained}))
         first, last = (pick(run["finished_at"] for run in trained)[:10] for pick in (min, max))
@@ -73,8 +88,16 @@ def _about(recorded: Recorded, runs: dict[str, Any]) -> list[str]:
         ]
     return [
         *lines,
-        *([f"commit {runs['commit']}"] if runs.get("commit") else []),
-        f"prompts: `{recorded.preset.prompts}`, seed {recorded.preset.prompt_seed}; "
-        f"{recorded.preset.num_inference_steps} denoising steps; one picture a prompt, the same noise for all arms",
+        f"prompts: `{preset.prompts}`, seed {preset.prompt_seed}; "
+        f"{preset.num_inference_steps} denoising steps; one picture a prompt, the same noise for all arms",
         "tables and figure again from the kept data: `python -m pipelines.reproduce --record FOLDER`",
     ]
+
+
+def _source(runs: dict[str, Any]) -> str:
+    """What stands below every table: date, device, seeds, commit, command."""
+    seeds = sorted({run["seed"] for run in runs["runs"]})
+    finished = max((job["finished_at"] for job in runs["jobs"]), default="")[:10]
+    commit = f"commit {', '.join(runs['commits'])}" if runs["commits"] else "no commit"
+    told = f"{finished}; {runs['device']}; training seeds {seeds[0]} to {seeds[-1]}; {commit}"
+    return f"*{told};* `{runs['command']}`"

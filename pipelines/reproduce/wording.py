@@ -12,8 +12,10 @@ LEVEL = 0.05
 DIGITS = 3
 
 
-def results_text(preset: Preset, results: Mapping[str, Any], about: Sequence[str], probes: Mapping[str, Any]) -> str:
-    """`results.md`."""
+def results_text(
+    preset: Preset, results: Mapping[str, Any], about: Sequence[str], probes: Mapping[str, Any], source: str
+) -> str:
+    """`results.md`; below every table stands `source`."""
     primary = results["primary"]
     titles = {name: arm.title for name, arm in preset.chosen_arms().items()}
     parts = [
@@ -40,7 +42,8 @@ def results_text(preset: Preset, results: Mapping[str, Any], about: Sequence[str
         "## How it was made",
         "\n".join(f"- {line}" for line in about),
     ]
-    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+    told = [f"{part.rstrip()}\n\n{source}" if part.startswith("|") else part.rstrip() for part in parts]
+    return "\n\n".join(told) + "\n"
 
 
 def _how_named(preset: Preset, primary: Mapping[str, Any]) -> str:
@@ -174,7 +177,8 @@ def _probe_parts(probes: Mapping[str, Any]) -> Iterator[str]:
         return
     yield "## Is there anything for a language model to add?"
     if "twins" in probes:
-        found = {row["skill"]: estimate_text(row["right_prompt"], 2) for row in probes["twins"]["skills"]}
+        (calibration,) = probes["twins"]["calibrations"]
+        found = {row["skill"]: estimate_text(row["right_prompt"], 2) for row in calibration["skills"]}
         yield (
             f"clip-mini prefers a picture's own prompt to one with two colours exchanged in {found['binding']} of "
             f"cases, to one with the relation turned round in {found['relation']}; chance is 0.50."

@@ -37,6 +37,7 @@ MICRO = {
     "num_inference_steps": 2,
     "claim": {"arms": ["o"], "rivals": ["c"], "control": "c", "oracle": "o"},
     "comparisons": [["o", "c"]],
+    "probes": {"encoders": ["text:mini"], "n_scenes": 30, "n_twins": 5},
     "n_resamples": 500,
     "threads": 1,
 }
@@ -67,8 +68,8 @@ def test_an_experiment_goes_on_after_ctrl_c_and_ends_in_tables(tmp_path: Path) -
 
     result = run(*line)
     assert result.returncode == 0, result.stderr
-    assert "data/pairs   (" not in result.stdout  # done before
-    assert "jobs left, about" in result.stdout
+    assert "data/pairs begins" not in result.stdout  # done before
+    assert " left] " in result.stdout
     results = read_json(out / "results" / "results.json")
     assert [row["arm"] for row in results["arms"]] == ["c", "o"]
     assert {row["n_seeds"] for row in results["arms"]} == {1, 2}

@@ -118,7 +118,9 @@ def test_any_librarys_optimizer_is_passed_through(config: TrainConfig) -> None:
 
 
 def test_muon_takes_the_matrices_between_hidden_features(config: TrainConfig) -> None:
-    both = replace(config, train="cam+unet", optimizer="muon", learning_rate=5e-3, optimizer_options={"adamw_lr": 1e-3})
+    both = replace(
+        config, train="cam+unet", optimizer="muon", learning_rate=5e-3, optimizer_options={"adamw_lr": 1e-3}
+    )
     _, denoiser, _ = training(both)
     parameters = trained_parameters(denoiser)
     hidden, others = build_optimizer(both, parameters).param_groups

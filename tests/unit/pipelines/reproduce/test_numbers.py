@@ -1,50 +1,13 @@
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-import yaml
 
-from llm4gen_data.config import to_plain
 from llm4gen_data.errors import UserError
-from llm4gen_data.runs import read_json, write_json
-from pipelines.reproduce.numbers import Recorded, numbers
-from pipelines.reproduce.preset import Claim, Preset
+from llm4gen_data.runs import read_json
+from pipelines.reproduce.numbers import numbers
 from pipelines.reproduce.report import write_report
 from pipelines.reproduce.wording import headline
-
-MEANS = {"c": 0.2, "r": 0.25, "s": 0.3, "e": 0.6, "o": 0.8}
-PRESET = Preset(
-    title="Does it help?",
-    arms={name: {"title": name, "train": {"train": "unet"}, "seeds": 3} for name in MEANS}
-    | {"e-half": {"title": "half", "train": {"train": "unet"}, "n_pairs": 50}},
-    claim=Claim(("e",), ("r", "s"), "c", "o"),
-    comparisons=(("e", "r"), ("e", "s"), ("e", "c")),
-    efficiency_arm="e",
-    n_resamples=1000,
-)
-
-
-def recorded(means: dict[str, float], n_prompts: int = 120) -> Recorded:
-    rng = np.random.default_rng(0)
-    hardness = rng.normal(scale=0.2, size=n_prompts)
-    rows = [
-        {"arm": arm, "seed": seed, "prompt_id": f"p{number}", "kind": kind, "value": float(rng.random() < share)}
-        for arm, mean in means.items()
-        for seed in range(1 if arm == "e-half" else 3)
-        for number, share in enumerate(mean + hardness)
-        for kind in ("all_bound", "bound")
-    ]
-    prompts = pd.DataFrame(
-        {
-            "prompt_id": [f"p{number}" for number in range(n_prompts)],
-            "category": ["dense", "short"] * (n_prompts // 2),
-            "n_objects": [2 + number % 3 for number in range(n_prompts)],
-            "has_equal_objects": [number % 5 == 0 for number in range(n_prompts)],
-        }
-    )
-    return Recorded(PRESET, pd.DataFrame(rows), prompts, "all_bound", {"all_bound": 0.3})
+from tests.unit.pipelines.reproduce.toy_records import MEANS, PRESET, recorded, write_toy_record
 
 
 def test_a_gain_is_found_against_the_best_rival_and_as_a_share() -> None:
@@ -77,22 +40,27 @@ def test_where_there_is_no_gain_that_is_said() -> None:
 
 
 def test_the_report_is_made_of_the_record_alone_and_twice_the_same(tmp_path: Path) -> None:
-    data = recorded({**MEANS, "e-half": 0.4})
     record = tmp_path / "record"
-    record.mkdir()
-    (record / "preset.yaml").write_text(yaml.safe_dump(to_plain(replace(PRESET, n_resamples=200))))
-    write_json(record / "choices.json", {"primary_kind": "bound", "reached_on_validation": {"all_bound": 0.01}})
-    write_json(record / "runs.json", {"commit": "abc1234", "runs": [], "jobs": [{"seconds": 3600.0}]})
-    data.scores.to_parquet(record / "scores.parquet")
-    data.prompts.to_parquet(record / "prompts.parquet")
+    write_toy_record(record)
     for out in ("one", "two"):
         write_report(record, tmp_path / out)
     for name in ("results.json", "results.md", "results.png"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     text = (tmp_path / "one" / "results.md").read_text()
     assert "`all_bound`, reached 1.0% at best on the validation prompts" in text
-    for words in ("commit abc1234", "1.0 hours", "e matches c", "| o ", "## By kind of fact"):
+    for words in (
+        "commit abc1234",
+        "1.0 hours",
+        "e matches c",
+        "| o ",
+        "## By kind of fact",
+        "exchanged in 0.70 [0.60, 0.80]",
+    ):
         assert words in text
+    source = (
+        "*2026-01-02; cpu, a machine; training seeds 0 to 2; commit abc1234;* `python -m pipelines.reproduce --preset"
+    )
+    assert text.count(source) == text.count("\n|--") >= 5  # below every table
     assert read_json(tmp_path / "one" / "results.json")["title"] == "Does it help?"
     with pytest.raises(UserError, match=r"no scores\.parquet"):
         write_report(tmp_path / "one", tmp_path / "three")

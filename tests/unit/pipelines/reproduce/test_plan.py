@@ -1,12 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from llm4gen_model.cli import commands as model_commands
-from pipelines.reproduce.__main__ import reproduce
+from pipelines.reproduce.__main__ import default_jobs, reproduce
 from pipelines.reproduce.plan import Choice, Job, cache_jobs, default_choices, final_jobs, probe_jobs, sweep_jobs
 from pipelines.reproduce.preset import load_preset
-from pipelines.reproduce.progress import duration, is_done, mark_done, seconds_of
+from pipelines.reproduce.progress import duration, is_done, mark, seconds_of
 
 PRESET = load_preset("mini", quick=False)
 
@@ -57,22 +59,28 @@ def test_options_are_those_of_the_commands(tmp_path: Path) -> None:
 
 def test_a_job_is_done_while_its_output_is_there_and_its_command_the_same(tmp_path: Path) -> None:
     out = tmp_path / "made"
-    job = Job("train/c", ("llm4gen-model", "train"), out, "train.c", 100)
+    job = Job("train/c", ("llm4gen-model", "train"), out, out, "train.c", 100)
+    (tmp_path / "jobs").mkdir()
     assert not is_done(job, tmp_path)
     out.touch()
     assert not is_done(job, tmp_path)
-    mark_done(job, tmp_path, 56.0)
+    mark(job, tmp_path, 20.0, finished=False)
+    assert not is_done(job, tmp_path)
+    mark(job, tmp_path, 36.0, finished=True)
     assert is_done(job, tmp_path)
-    assert not is_done(Job(job.name, ("llm4gen-model", "cache"), out, "train.c", 100), tmp_path)
+    assert not is_done(replace(job, words=("llm4gen-model", "cache")), tmp_path)
     out.unlink()
     assert not is_done(job, tmp_path)
 
 
 def test_times_that_were_measured_replace_those_of_the_preset(tmp_path: Path) -> None:
-    job, other = (Job(f"train/{name}", (), tmp_path, f"train.{name}", 100) for name in "cl")
+    job, other = (Job(f"train/{name}", (), tmp_path, tmp_path, f"train.{name}", 100) for name in "cl")
+    (tmp_path / "jobs").mkdir()
     costs = {"start": 6.0, "train": 1.0}
     assert seconds_of([job, other], tmp_path, costs) == [106.0, 106.0]
-    mark_done(job, tmp_path, 56.0)
+    mark(job, tmp_path, 20.0, finished=False)
+    assert seconds_of([job, other], tmp_path, costs) == [86.0, 106.0]  # the rest of it
+    mark(job, tmp_path, 36.0, finished=True)
     assert seconds_of([job, other], tmp_path, costs) == [56.0, 56.0]
     assert seconds_of([other], tmp_path, {**costs, "train.l": 2.0}) == [206.0]
     assert [duration(s) for s in (40, 420, 7500)] == ["40 s", "7 min", "2 h 05 min"]
@@ -83,4 +91,11 @@ def test_a_dry_run_writes_nothing_and_tells_cost_and_commands(tmp_path: Path) ->
     assert result.exit_code == 0, result.output
     assert "$ llm4gen-model train --config" in result.output
     assert "0 done" in result.output
+    assert " with " in result.output.splitlines()[-2]
     assert not (tmp_path / "x").exists()
+
+
+def test_as_many_commands_at_once_as_cores_for_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
+    assert [default_jobs(replace(PRESET, threads=threads)) for threads in (1, 2, 3, 8)] == [4, 2, 1, 1]
+    assert default_jobs(replace(PRESET, device="cuda")) == 1

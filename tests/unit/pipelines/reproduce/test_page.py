@@ -1,0 +1,69 @@
+"""The page of results is what the command makes of the records beside it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm4gen_data.errors import UserError
+from llm4gen_data.runs import read_json, write_json
+from pipelines.reproduce.numbers import numbers
+from pipelines.reproduce.page import page_text, records, write_page
+from pipelines.reproduce.report import read_record
+from tests.unit.pipelines.reproduce.toy_records import write_toy_record
+
+PAGE = Path(__file__).parents[4] / "docs" / "results.md"
+
+
+def means(found: Any) -> Iterator[float | None]:
+    """All point estimates in the results, in order."""
+    if isinstance(found, dict):
+        if "mean" in found:
+            yield found["mean"]
+        found = list(found.values())
+    if isinstance(found, list):
+        for inner in found:
+            yield from means(inner)
+
+
+def assert_numbers_are_of_the_scores(record: Path) -> None:
+    data = read_record(record)
+    found = numbers(replace(data, preset=replace(data.preset, n_resamples=2)))  # intervals take minutes; means do not
+    kept = list(means({key: value for key, value in read_json(record / "results.json").items() if key in found}))
+    assert len(kept) > len(data.preset.chosen_arms())
+    assert list(means(found)) == pytest.approx(kept, abs=1e-9)
+
+
+def test_the_committed_page_is_what_the_command_makes() -> None:
+    assert PAGE.is_file() == bool(records(PAGE))
+    if PAGE.is_file():
+        assert PAGE.read_text(encoding="utf-8") == page_text(PAGE)
+
+
+@pytest.mark.parametrize("record", records(PAGE), ids=lambda record: record.name)
+def test_committed_numbers_are_of_the_committed_scores(record: Path) -> None:
+    assert_numbers_are_of_the_scores(record)
+    assert (record / "results.png").is_file()
+
+
+def test_page_and_numbers_are_made_of_the_records(tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    with pytest.raises(UserError, match="holds no record"):
+        write_page(page)
+    write_toy_record(tmp_path / "results" / "toy")
+    write_page(page)
+    text = page.read_text(encoding="utf-8")
+    assert text == page_text(page)
+    assert "\n## Does it help?\n" in text
+    assert "![the arms](results/toy/results.png)" in text
+    record = tmp_path / "results" / "toy"
+    assert_numbers_are_of_the_scores(record)
+    # a number that was changed by hand is found
+    told = read_json(record / "results.json")
+    told["arms"][0]["mean"] += 0.01
+    write_json(record / "results.json", told)
+    assert page_text(page) != text
+    with pytest.raises(AssertionError):
+        assert_numbers_are_of_the_scores(record)

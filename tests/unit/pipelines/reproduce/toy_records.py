@@ -1,0 +1,66 @@
+"""A record of an experiment that never ran, with arms as good as a test wants them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from llm4gen_data.config import to_plain
+from llm4gen_data.runs import write_json
+from pipelines.reproduce.numbers import Recorded
+from pipelines.reproduce.preset import Claim, Preset
+
+MEANS = {"c": 0.2, "r": 0.25, "s": 0.3, "e": 0.6, "o": 0.8}
+PRESET = Preset(
+    title="Does it help?",
+    arms={name: {"title": name, "train": {"train": "unet"}, "seeds": 3} for name in MEANS}
+    | {"e-half": {"title": "half", "train": {"train": "unet"}, "n_pairs": 50}},
+    claim=Claim(("e",), ("r", "s"), "c", "o"),
+    comparisons=(("e", "r"), ("e", "s"), ("e", "c")),
+    efficiency_arm="e",
+    n_resamples=1000,
+)
+
+
+def recorded(means: dict[str, float], n_prompts: int = 120) -> Recorded:
+    rng = np.random.default_rng(0)
+    hardness = rng.normal(scale=0.2, size=n_prompts)
+    rows = [
+        {"arm": arm, "seed": seed, "prompt_id": f"p{number}", "kind": kind, "value": float(rng.random() < share)}
+        for arm, mean in means.items()
+        for seed in range(1 if arm == "e-half" else 3)
+        for number, share in enumerate(mean + hardness)
+        for kind in ("all_bound", "bound")
+    ]
+    prompts = pd.DataFrame(
+        {
+            "prompt_id": [f"p{number}" for number in range(n_prompts)],
+            "category": ["dense", "short"] * (n_prompts // 2),
+            "n_objects": [2 + number % 3 for number in range(n_prompts)],
+            "has_equal_objects": [number % 5 == 0 for number in range(n_prompts)],
+        }
+    )
+    return Recorded(PRESET, pd.DataFrame(rows), prompts, "all_bound", {"all_bound": 0.3})
+
+
+def write_toy_record(record: Path) -> None:
+    """What `record.write_record` would leave of it."""
+    data = recorded({**MEANS, "e-half": 0.4})
+    record.mkdir(parents=True)
+    (record / "preset.yaml").write_text(yaml.safe_dump(to_plain(replace(PRESET, n_resamples=200))))
+    write_json(record / "choices.json", {"primary_kind": "bound", "reached_on_validation": {"all_bound": 0.01}})
+    about = {
+        "command": "python -m pipelines.reproduce --preset toy",
+        "commits": ["abc1234"],
+        "device": "cpu, a machine",
+    }
+    runs = [{"arm": "c", "seed": 0, "run": "c-0"}, {"arm": "c", "seed": 2, "run": "c-2"}]
+    jobs = [{"seconds": 3600.0, "finished_at": "2026-01-02T03:04:05+00:00"}]
+    write_json(record / "runs.json", {**about, "runs": runs, "jobs": jobs})
+    estimate = {"mean": 0.7, "low": 0.6, "high": 0.8}
+    skills = [{"skill": skill, "right_prompt": estimate} for skill in ("binding", "relation")]
+    write_json(record / "twins.json", {"calibrations": [{"skills": skills}]})  # as `llm4gen-bench calibrate` writes it
+    data.scores.to_parquet(record / "scores.parquet")
+    data.prompts.to_parquet(record / "prompts.parquet")
