@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -24,9 +23,10 @@ from pipelines.reproduce.plan import (
     read_choices,
     sweep_jobs,
 )
-from pipelines.reproduce.preset import PRESETS, Preset, load_preset
+from pipelines.reproduce.preset import PRESETS, Preset, load_preset, preset_file
 from pipelines.reproduce.progress import duration, is_done, seconds_of
-from pipelines.reproduce.side_by_side import Pace, TimeIsUp, carry_out, seconds_left
+from pipelines.reproduce.recipe import is_recipe, load_recipe, run_recipe, show_recipe
+from pipelines.reproduce.side_by_side import Pace, TimeIsUp, carry_out, tell_what_is_left
 
 NOT_IN_FINGERPRINT = ("costs", "threads", "device")
 
@@ -35,7 +35,13 @@ NOT_IN_FINGERPRINT = ("costs", "threads", "device")
 @click.option("--preset", "name", help=f"{', '.join(sorted(p.stem for p in PRESETS.glob('*.yaml')))}, or a YAML file.")
 @click.option("--quick", is_flag=True, help="The preset's version of about an hour on two cores.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="[default: runs/reproduce/PRESET]")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override one key of the preset; repeatable.")
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one key of an experiment, or one variable of a recipe; repeatable.",
+)
 @click.option("--dry-run", is_flag=True, help="Print every command of the plan with its cost, and stop.")
 @click.option("--jobs", "n_jobs", type=click.IntRange(1), help="Commands at once [default: a CPU core a thread].")
 @click.option(
@@ -79,11 +85,19 @@ def reproduce(
         return
     if name is None:
         raise click.UsageError("expected --preset NAME, --record DIR, or --page FILE.md")
-    preset = load_preset(name, quick=quick, sets=sets)
     out = out or Path("runs/reproduce") / (Path(name).stem + ("-quick" if quick else ""))
-    pace = Pace(
-        n_jobs or default_jobs(preset), preset.costs, None if minutes is None else time.monotonic() + 60 * minutes
-    )
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    if is_recipe(file := preset_file(name)):
+        if quick or n_jobs:
+            raise click.UsageError("--quick and --jobs are for experiments: the steps of a recipe run one by one")
+        recipe = load_recipe(file, sets)
+        if dry_run:
+            show_recipe(recipe, out)
+        else:
+            run_recipe(recipe, out, deadline)
+        return
+    preset = load_preset(name, quick=quick, sets=sets)
+    pace = Pace(n_jobs or default_jobs(preset), preset.costs, deadline)
     if dry_run:
         show_plan(preset, out, pace)
         return
@@ -149,15 +163,6 @@ def show_plan(preset: Preset, out: Path, pace: Pace) -> None:
     tell_what_is_left(first, later, out, pace)
     if not read_choices(out):
         click.echo("Learning rate and guidance of the test runs stand for what the sweep will choose.")
-
-
-def tell_what_is_left(first: Sequence[Job], later: Sequence[Job], out: Path, pace: Pace) -> None:
-    """How many jobs are done, how many left, and how long these take."""
-    done = {job.name: is_done(job, out) for job in (*first, *later)}
-    n_done, left = sum(done.values()), [job for job in first if not done[job.name]]
-    time_left = duration(seconds_left(left, later, [], out, pace))
-    n_left = len(done) - n_done
-    click.echo(f"{len(done)} jobs, {n_done} done, {n_left} left: about {time_left} with {pace.n_jobs} at once")
 
 
 main = one_line_errors(reproduce)

@@ -19,7 +19,7 @@ from benchmarks.cli import commands as bench
 from llm4gen_data.options import one_line_errors
 from llm4gen_model.cli import commands as model
 from pipelines.reproduce.plan import BENCH, MODEL
-from pipelines.stages import stage
+from pipelines.stages import COMMANDS, stage
 
 GROUPS: dict[str, click.Group] = {MODEL: model, BENCH: bench}
 # What nearly every command imports, for seconds each time; none of it starts a thread.
@@ -54,6 +54,8 @@ def _work(words: tuple[str, ...], log: str) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(file, stream)
+    # for launchers such as torchrun, which look for the command that they start
+    os.environ["PATH"] = os.pathsep.join([str(COMMANDS), os.environ.get("PATH", os.defpath)])
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     title = f"# {datetime.now().astimezone().isoformat(timespec='seconds')}"
     command, *arguments = words

@@ -139,15 +139,21 @@ class Preset:
         return arms
 
 
+def preset_file(name: str) -> Path:
+    """The file of the preset `name` of this folder, or a YAML file itself. Raises UsageError if there is none."""
+    file = Path(name) if name.endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
+    if not file.is_file():
+        known = sorted(path.stem for path in PRESETS.glob("*.yaml") if not path.stem.endswith("-quick"))
+        raise UsageError(f"preset {name!r} is unknown: expected one of {', '.join(known)}, or a YAML file")
+    return file
+
+
 def load_preset(name: str, *, quick: bool, sets: tuple[str, ...] = ()) -> Preset:
     """The preset `name` of this folder, or of a YAML file; with `quick`, what `NAME-quick.yaml` says is put over it.
 
     Raises UsageError for an unknown name, key or value.
     """
-    file = Path(name) if name.endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
-    if not file.is_file():
-        known = sorted(path.stem for path in PRESETS.glob("*.yaml") if not path.stem.endswith("-quick"))
-        raise UsageError(f"preset {name!r} is unknown: expected one of {', '.join(known)}, or a YAML file")
+    file = preset_file(name)
     if not quick:
         return load_config(Preset, file, sets)
     over = file.with_name(f"{file.stem}-quick.yaml")

@@ -100,6 +100,15 @@ def seconds_left(
     return first + seconds_side_by_side(later, cost, pace.n_jobs)
 
 
+def tell_what_is_left(first: Sequence[Job], later: Sequence[Job], out: Path, pace: Pace) -> None:
+    """How many jobs are done, how many left, and how long these take."""
+    done = {job.name: is_done(job, out) for job in (*first, *later)}
+    n_done, left = sum(done.values()), [job for job in first if not done[job.name]]
+    time_left = duration(seconds_left(left, later, [], out, pace))
+    n_left = len(done) - n_done
+    click.echo(f"{len(done)} jobs, {n_done} done, {n_left} left: about {time_left} with {pace.n_jobs} at once")
+
+
 def _settle(ended: Running, out: Path) -> None:
     """Note how a job ended, and how long it took. Raises UserError if it failed."""
     ended.process.join()
