@@ -13,7 +13,8 @@ from typing import Any
 def interrupts_deferred(signals: list[int]) -> Iterator[None]:
     """Within the block the first Ctrl-C or SIGTERM is only noted in `signals`; a second Ctrl-C takes effect at once.
 
-    So a step is not torn, and what raises in the middle of a C++ call cannot swallow the interrupt.
+    So a step is not torn, and what raises in the middle of a C++ call cannot swallow the interrupt. A signal that is
+    ignored, as Ctrl-C is by what a script starts in the background, stays so.
     """
     if threading.current_thread() is not threading.main_thread():  # which alone may set handlers
         yield
@@ -24,7 +25,8 @@ def interrupts_deferred(signals: list[int]) -> Iterator[None]:
             raise KeyboardInterrupt
         signals.append(number)
 
-    handlers: dict[int, Any] = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    handlers: dict[int, Any] = {number: signal.signal(number, note) for number in heeded}
     try:
         yield
     finally:

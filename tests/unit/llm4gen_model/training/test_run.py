@@ -85,6 +85,13 @@ def test_ctrl_c_within_a_step_takes_effect_after_its_checkpoint(
     assert checkpoints(config.out / "checkpoints")[-1].name == "00000005.pt"
 
 
+def test_an_ignored_ctrl_c_stays_ignored(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    monkeypatch.setattr(loop, "batch_loss", at_call(4, ctrl_c))
+    run.train(config)
+    assert [path.stem for path in sorted((config.out / "checkpoints").glob("*.pt"))] == ["00000006", "00000008"]
+
+
 def test_a_second_ctrl_c_takes_effect_at_once(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def twice() -> None:
         ctrl_c()
