@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -92,7 +93,7 @@ def fill_part(folder: Path, config: TrainConfig, model: Model, pairs: Pairs, par
     if uses_text(config, model):
         assert model.prompt_encoder.llm is not None
         dtype = getattr(torch, config.cache_dtype)
-        cache_text(folder / "text", [*pairs.texts(), ""], model.prompt_encoder.llm, part, dtype)
+        cache_text(text_folder(folder, config), [*pairs.texts(), ""], model.prompt_encoder.llm, part, dtype)
 
 
 def _fill_in_process(folder: Path, config: TrainConfig, part: Part) -> None:
@@ -120,9 +121,14 @@ def open_cache(
     if uses_text(config, model):
         llm = model.prompt_encoder.llm
         assert llm is not None
-        text = open_store(folder / "text", text_identity(llm, getattr(torch, config.cache_dtype)))
+        text = open_store(text_folder(folder, config), text_identity(llm, getattr(torch, config.cache_dtype)))
         _check_shapes(text, text.shapes[:, 1], llm.width, "numbers a token")
     return latents, text, left
+
+
+def text_folder(folder: Path, config: TrainConfig) -> Path:
+    """Where a cache keeps the features of the configuration's language model, beside those of others."""
+    return folder / ("text-" + re.sub(r"[^\w.-]+", "-", config.llm.name))
 
 
 def _check_shapes(store: FeatureStore, found: np.ndarray, expected: int, what: str) -> None:

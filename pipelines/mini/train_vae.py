@@ -43,22 +43,26 @@ def build_model(block_out_channels: tuple[int, ...] = (16, 32, 40)) -> Autoencod
 
 
 def reconstruction_losses(model: AutoencoderKL, pixels: torch.Tensor, noise: torch.Tensor) -> LossParts:
-    """Losses of a batch `[B,3,64,64]` in -1..1 whose latents are moved by `noise [B,4,16,16]` standard deviations.
-
-    `edges` compares differences between neighbouring pixels, which keeps thin stripes and small dots from being
-    smoothed away; `coarse` compares means over 4 x 4 pixels, which keeps colours true.
-    """
+    """Losses of a batch `[B,3,64,64]` in -1..1 whose latents are moved by `noise [B,4,16,16]` standard deviations."""
     with torch.autocast("cpu", torch.bfloat16):  # a third faster
         posterior = model.encode(pixels).latent_dist
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         decoded = model.decode(mean + torch.exp(0.5 * logvar) * noise).sample.float()
+    return {**picture_losses(decoded, pixels), "kl": 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()}
+
+
+def picture_losses(decoded: torch.Tensor, pixels: torch.Tensor) -> LossParts:
+    """What tells `decoded` from `pixels`, both `[B,3,64,64]` in -1..1.
+
+    `edges` compares differences between neighbouring pixels, which keeps thin stripes and small dots from being
+    smoothed away; `coarse` compares means over 4 x 4 pixels, which keeps colours true.
+    """
     return {
         "l1": F.l1_loss(decoded, pixels),
         "mse": F.mse_loss(decoded, pixels),
         "edges": F.l1_loss(decoded.diff(dim=-1), pixels.diff(dim=-1))
         + F.l1_loss(decoded.diff(dim=-2), pixels.diff(dim=-2)),
         "coarse": F.l1_loss(F.avg_pool2d(decoded, 4), F.avg_pool2d(pixels, 4)),
-        "kl": 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean(),
     }
 
 

@@ -18,6 +18,7 @@ from llm4gen_model.training import loop, run
 from llm4gen_model.training.checkpoint import checkpoints
 from llm4gen_model.training.config import WHAT, TrainConfig
 from llm4gen_model.training.loop import batch_loss
+from tests.factories import language_model
 
 
 def weights(folder: Path) -> dict[str, bytes]:
@@ -185,9 +186,18 @@ def test_the_cache_command_leaves_nothing_for_training_to_encode(
 
     monkeypatch.setattr("llm4gen_model.training.cache.write_shard", forbidden)
     run.train(cached)
-    other = replace(cached, out=tmp_path / "other", llm=replace(cached.llm, name="other"))
+    # the same name, other weights
+    monkeypatch.setattr(run, "load_llm", lambda *_, **__: language_model(seed=1))
     with pytest.raises(UserError, match="another encoder"):
-        run.train(other)
+        run.train(replace(cached, out=tmp_path / "other"))
+
+
+def test_a_cache_holds_the_features_of_several_language_models(config: TrainConfig, tmp_path: Path) -> None:
+    cached = replace(config, cache=tmp_path / "cache")
+    run.cache(cached)
+    run.cache(replace(cached, llm=replace(cached.llm, name="some/other")))
+    assert {path.name for path in (tmp_path / "cache").iterdir()} >= {"latents", "text-tiny", "text-some-other"}
+    assert "latents: 0 of 12 to make" in run.dry_run_lines(cached)[1]
 
 
 def test_models_that_do_not_fit_are_one_clear_error(config: TrainConfig, tmp_path: Path) -> None:
