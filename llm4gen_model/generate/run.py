@@ -125,6 +125,7 @@ def _draw(
         [config.seed + drawing.sample_index for drawing in drawn],
         num_inference_steps=config.num_inference_steps,
         guidance_scale=config.guidance_scale,
+        guidance_rescale=config.guidance_rescale,
         height=config.height,
         width=config.width,
         connector=model.prompt_encoder.cam,

@@ -22,6 +22,7 @@ def sample_images(
     *,
     num_inference_steps: int,
     guidance_scale: float,
+    guidance_rescale: float = 0.0,
     height: int | None = None,
     width: int | None = None,
     connector: Connector | None = None,
@@ -40,6 +41,8 @@ def sample_images(
         stack.enter_context(masked_cross_attention(unet, prompt_embeds))
         if connector is not None and connector.uses_timestep:
             stack.enter_context(fused_per_step(pipeline, connector))
+        # not every pipeline has it
+        rescale = {"guidance_rescale": guidance_rescale} if guidance_rescale else {}
         images: list[Image.Image] = pipeline(
             **{name: embeds.to(unet.device, unet.dtype) for name, embeds in prompt_embeds.as_kwargs().items()},
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
@@ -47,6 +50,7 @@ def sample_images(
             guidance_scale=guidance_scale,
             height=height,
             width=width,
+            **rescale,
             **(step_arguments or {}),
         ).images
     return images

@@ -294,6 +294,16 @@ def test_without_the_language_models_tokens_the_base_draws(tmp_path: Path, promp
     assert (pixels(tmp_path / "dropped" / name) != pixels(tmp_path / "kept" / name)).any()
 
 
+def test_guidance_is_rescaled(tmp_path: Path, prompts: Path) -> None:
+    for name, rescale in (("plain", 0.0), ("rescaled", 0.7)):
+        generate(configured(prompts, models=["fused"], guidance_rescale=rescale), tmp_path / name)
+    image = "images/fused/00001-00.png"
+    plain, rescaled = (pixels(tmp_path / name / image) for name in ("plain", "rescaled"))
+    assert (plain != rescaled).any()
+    assert "guidance_rescale" not in read_json(tmp_path / "plain" / "manifest.json")["fingerprint"]["sampling"]
+    assert read_json(tmp_path / "rescaled" / "manifest.json")["fingerprint"]["sampling"]["guidance_rescale"] == 0.7
+
+
 def test_long_prompts_read_in_chunks_do_not_depend_on_their_neighbours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
