@@ -55,8 +55,8 @@ class GenerateConfig:
     `n_prompts` (None: all) and `prompt_seed` are what `prompts.load_prompts` takes. Sample j of every prompt starts
     from the noise of `seed` + j. `guidance_rescale` (arXiv 2305.08891, where 0.7 is advised) keeps guided pictures of
     models with zero terminal SNR, such as mini, from over-exposure. `scheduler` is the name of a diffusers scheduler,
-    `height` and `width` are pixels (None: the model's own). `batch_size`, `device`, `offload` and `compile` change images by rounding only, and a
-    run may go on with others.
+    `height` and `width` are pixels (None: the model's own). `batch_size`, `device`, `offload` and `compile` change
+    images by rounding only, and a run may go on with others.
     """
 
     models: tuple[str, ...]

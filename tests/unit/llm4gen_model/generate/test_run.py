@@ -15,7 +15,7 @@ from PIL import Image
 from llm4gen_data.config import load_config
 from llm4gen_data.errors import UsageError, UserError
 from llm4gen_data.parquet import GENERATED_IMAGE_SCHEMA, PROMPT_SCHEMA
-from llm4gen_data.runs import is_complete, sha256_file
+from llm4gen_data.runs import is_complete, read_json, sha256_file
 from llm4gen_model.conditioning import PromptEncoder
 from llm4gen_model.generate import run
 from llm4gen_model.generate.config import GenerateConfig
