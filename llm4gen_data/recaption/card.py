@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +31,7 @@ def card(made: Mapping[str, Any], manifest: Mapping[str, Any], texts: Digest, ve
 
     `made` is the run's fingerprint, `manifest` what its manifest says of the rows, `texts` what they look like.
     """
-    return f"""{head(manifest["n_rows"])}
+    return f"""{head(manifest)}
 # LAION-refined
 
 {manifest["n_rows"]:,} images; `caption` was written by a model, `alt_text` is what the web page said.
@@ -39,12 +40,18 @@ def card(made: Mapping[str, Any], manifest: Mapping[str, Any], texts: Digest, ve
 {what_it_holds(manifest, texts)}"""
 
 
-def head(n_rows: int, path: str = "data/*.parquet") -> str:
-    """The YAML that Hugging Face reads."""
-    size = next((name for limit, name in SIZES if n_rows < limit), "n>1B")
+def head(manifest: Mapping[str, Any], path: str = "data/*.parquet") -> str:
+    """The YAML that Hugging Face reads, of the rows and files that `manifest` tells.
+
+    `datasets` knows what it has in its cache by this head and the folder's name alone: without a word on the content,
+    another data set in a folder of the same name would come out as the first.
+    """
+    size = next((name for limit, name in SIZES if manifest["n_rows"] < limit), "n>1B")
+    content = hashlib.sha256("".join(output["sha256"] for output in manifest["outputs"]).encode()).hexdigest()
     return f"""---
 configs:
 - config_name: default
+  description: content {content[:16]}
   data_files:
   - split: train
     path: {path}

@@ -51,7 +51,7 @@ def release(run_directory: Path, out: Path, form: Form = "captions") -> None:
             versions = {**manifest["versions"], **package_versions()}
             write_text(
                 out / "README.md",
-                f"{head(manifest['n_rows'], path='data/*.tar' if form == 'webdataset' else 'data/*.parquet')}\n"
+                f"{head(manifest, path='data/*.tar' if form == 'webdataset' else 'data/*.parquet')}\n"
                 f"# LAION-refined\n\n{manifest['n_rows']:,} rows. {FORM_NOTES[form]}\n\n"
                 f"{how_it_was_made(made, versions)}\n{what_it_holds(manifest, texts)}",
             )

@@ -97,6 +97,21 @@ def canonical_relations(relations: Iterable[tuple[int, str, int]]) -> frozenset[
     )
 
 
+def with_entailed(relations: Iterable[tuple[int, str, int]]) -> frozenset[tuple[int, str, int]]:
+    """Canonical relations and all that follow: a left of b and b left of c make a left of c, and so for "above"."""
+    known = set(relations)
+    while (
+        new := {
+            (a, relation, c)
+            for (a, relation, b), (b2, relation2, c) in product(known, known)
+            if (b, relation) == (b2, relation2)
+        }
+        - known
+    ):
+        known |= new
+    return frozenset(known)
+
+
 def compare(claimed: Facts, truth: Facts) -> dict[str, Counts]:
     """Claims against the truth by kind: object, color, texture, size, relation.
 
@@ -119,6 +134,19 @@ def compare(claimed: Facts, truth: Facts) -> dict[str, Counts]:
     right = len(_translated(claimed, matched) & truth.relations)
     counts["relation"] = Counts(right, len(claimed.relations) - right, len(truth.relations) - right)
     return counts
+
+
+def compare_nameable_relations(claimed: Facts, truth: Facts) -> Counts:
+    """What is claimed of relations, and what follows from it, against the true relations that words can tell.
+
+    Objects of equal kind cannot be told apart by description: relations between two of them are left out. What follows
+    (`with_entailed`) counts as if it were claimed, be it right or wrong.
+    """
+    matched = match_objects(claimed, truth)
+    said = Facts(claimed.objects, with_entailed(claimed.relations))
+    told = _translated(said, matched) & truth.relations
+    nameable = {(a, relation, b) for a, relation, b in truth.relations if truth.objects[a] != truth.objects[b]}
+    return Counts(len(told & nameable), len(said.relations) - len(told), len(nameable - told))
 
 
 def match_objects(claimed: Facts, truth: Facts) -> dict[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llm4gen_data.scenes.facts import KINDS, caption_facts, compare, truth_facts
+from llm4gen_data.scenes.facts import KINDS, caption_facts, compare, compare_nameable_relations, truth_facts
 from llm4gen_data.scenes.sample import Scene
 
 
@@ -27,6 +27,12 @@ class FactScore:
         """Share of the truth that is claimed; None where there is nothing to claim."""
         return self.n_right / self.n_true if self.n_true else None
 
+    @property
+    def f1(self) -> float | None:
+        """Harmonic mean of precision and recall; None where there is nothing to claim and nothing is."""
+        n = self.n_true + self.n_claimed
+        return 2 * self.n_right / n if n else None
+
 
 def caption_scores(scenes: Sequence[Scene], captions: Sequence[str | None]) -> dict[str, FactScore]:
     """Score one caption a scene, facts of all scenes pooled (micro-average), by kind in the order of KINDS.
@@ -42,6 +48,20 @@ def caption_scores(scenes: Sequence[Scene], captions: Sequence[str | None]) -> d
     return {
         kind: FactScore(n_right[kind] + n_missed[kind], n_right[kind] + n_wrong[kind], n_right[kind]) for kind in KINDS
     }
+
+
+def nameable_relation_score(scenes: Sequence[Scene], captions: Sequence[str | None]) -> FactScore:
+    """Relations that words can tell, those that follow from what is claimed counted as claimed; all scenes pooled.
+
+    See `facts.compare_nameable_relations`. Raises ValueError if the lengths differ.
+    """
+    n_right = n_wrong = n_missed = 0
+    for scene, caption in zip(scenes, captions, strict=True):
+        counts = compare_nameable_relations(caption_facts(caption or ""), truth_facts(scene))
+        n_right += counts.true_positive
+        n_wrong += counts.false_positive
+        n_missed += counts.false_negative
+    return FactScore(n_right + n_missed, n_right + n_wrong, n_right)
 
 
 def format_scores(columns: Mapping[str, Mapping[str, FactScore]]) -> str:

@@ -22,6 +22,7 @@ PATCH_SIZE_PX = 8
 SCALE_FACTOR = 2  # pixel shuffle: 2 x 2 patches become one image token of 16 x 16 pixels
 GRID_SIZE = IMAGE_SIZE_PX // (PATCH_SIZE_PX * SCALE_FACTOR)
 IMAGE_SEQ_LEN = GRID_SIZE**2
+TEXT_LAYERS = 6
 MAX_NEW_TOKENS = 160
 
 PAD, BOS, EOS = "<|endoftext|>", "<|im_start|>", "<end_of_utterance>"
@@ -84,7 +85,7 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> Idefics3Processor:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGeneration:
-    """Build the model with random weights: a 4 x 128 vision tower and a 4 x 128 Llama with tied embeddings."""
+    """Build the model with random weights: a 4 x 128 vision tower and a 6 x 128 Llama with tied embeddings."""
     ids = {
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": tokenizer.bos_token_id,
@@ -102,7 +103,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGen
         "model_type": "llama",
         "hidden_size": 128,
         "intermediate_size": 224,
-        "num_hidden_layers": 4,
+        "num_hidden_layers": TEXT_LAYERS,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,  # head size 32 is the smallest that vLLM's CPU attention supports
         "max_position_embeddings": 512,

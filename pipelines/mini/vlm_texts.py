@@ -1,25 +1,27 @@
-"""vlm-mini's texts: what is said and asked about a training scene, packed into rows behind their image."""
+"""vlm-mini's texts: what is said and asked about a training scene, as tokens with labels and weights."""
 
 import random
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import cache
 from multiprocessing import get_context
 from typing import Any
 
-import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from llm4gen_data.recaption.instructions import INSTRUCTIONS, QUESTION_SUFFIX
 from llm4gen_data.scenes.describe import dense_caption, medium_caption, short_caption
 from llm4gen_data.scenes.questions import questions
-from llm4gen_data.scenes.sample import sample_scene
+from llm4gen_data.scenes.sample import Scene, sample_scene
 from llm4gen_data.scenes.vocabulary import SYNONYMS
 from llm4gen_data.scenes.wording import plural
-from pipelines.mini.vlm import IMAGE_PREFIX, branch
+from pipelines.mini.vlm import branch
+from pipelines.mini.vlm_asking import binding_questions, relation_questions
+from pipelines.mini.vlm_batch import IGNORED, Text
 from pipelines.mini.vlm_data import TRAIN_SEED
+from pipelines.mini.vlm_grounding import CELL, NOTHING_MORE, Fact, facts_of
+from pipelines.mini.vlm_telling import telling_caption
 
-IGNORED = -100  # cross_entropy's ignore_index
 # What tokens weigh in the loss. A yes or no would drown among a caption's hundred tokens, and so would the words
 # that can only be had from the picture among those of mere wording.
 ANSWER_WEIGHT, NAMING_WEIGHT = 8.0, 3.0
@@ -33,8 +35,7 @@ MORE_NAMES = (
     "left right above below beneath over under top bottom upper lower middle center corner one two three four "
     "stripe band dot spot check checkerboard rim outline pattern mark"
 )
-
-Branch = tuple[str, str, float]  # rest of the prompt behind the image, answer, weight of the answer's tokens
+N_DENSE, N_QUESTIONS, SHORT_SHARE = 2, 2, 0.25
 
 
 def vocabulary_texts(n: int, processes: int) -> list[str]:
@@ -47,34 +48,75 @@ def vocabulary_texts(n: int, processes: int) -> list[str]:
 
 
 def _describe(seed: int) -> dict[str, Any]:
-    return describe(seed, random.Random(seed))
-
-
-def describe(seed: int, rng: random.Random) -> dict[str, Any]:
-    """Tell a training scene: its captions, by the names of `ASKED`, and its `questions`."""
-    scene = sample_scene(seed, split="train")
+    rng, scene = random.Random(seed), sample_scene(seed, split="train")
     return {
         "dense": dense_caption(scene, rng),
         "medium": medium_caption(scene, rng),
         "short": short_caption(scene, rng),
-        "questions": [{"question": q.question, "answer": q.answer} for q in questions(scene, rng)],
+        "questions": [q.question for q in questions(scene, rng)],
     }
 
 
 def every_text(texts: list[dict[str, Any]]) -> list[str]:
     """Return captions, questions, answers and instructions as they stand in a prompt."""
     said = [text[name] for text in texts for name in ASKED]
-    asked = [q["question"] + QUESTION_SUFFIX for text in texts for q in text["questions"]]
+    asked = [question + QUESTION_SUFFIX for text in texts for question in text["questions"]]
     answered = [f" {text}" for text in [*said, "Yes", "No"]]
     return [*answered, *asked, *ASKED.values(), "User:", "Assistant:"]
 
 
-def scene_branches(text: dict[str, Any], rng: random.Random, n_questions: int) -> list[list[Branch]]:
-    """Return a scene's two rows: the dense caption; the other captions and some of the questions."""
-    captions = {name: (*branch(asked, text[name]), 1.0) for name, asked in ASKED.items()}
-    asked = rng.sample(text["questions"], min(n_questions, len(text["questions"])))
-    answers = [(*branch(q["question"] + QUESTION_SUFFIX, q["answer"].capitalize()), ANSWER_WEIGHT) for q in asked]
-    return [[captions["dense"]], [captions["medium"], captions["short"], *answers]]
+def scene_texts(scene: Scene, rng: random.Random) -> list[tuple[str, str, float]]:
+    """(instruction, answer, weight of its tokens): dense captions and a shorter one, questions, a pair of twins."""
+    captions = [("dense", telling_caption(scene, rng)) for _ in range(N_DENSE)]
+    if rng.random() < SHORT_SHARE:
+        captions.append(("short", short_caption(scene, rng)))
+    else:
+        captions.append(("medium", medium_caption(scene, rng)))
+    asked = [q for q in questions(scene, rng) if q.kind != "relation"]
+    asked = rng.sample(asked, min(N_QUESTIONS, len(asked)))
+    asked += relation_questions(scene, rng, 1) if rng.random() < 0.5 else binding_questions(scene, rng)
+    told = [(ASKED[name], text, 1.0) for name, text in captions]
+    return [*told, *((q.question + QUESTION_SUFFIX, q.answer.capitalize(), ANSWER_WEIGHT) for q in asked)]
+
+
+def tokenize(rows: Iterable[tuple[int, Scene, str, str, float]], tokenizer: PreTrainedTokenizerFast) -> list[Text]:
+    """Texts of (image, its scene, instruction, answer, weight), each word that names an object with its facts."""
+    rows = list(rows)
+    pairs = [branch(instruction, answer) for _, _, instruction, answer, _ in rows]
+    encoded = tokenizer(
+        [prompt + reply for prompt, reply in pairs], add_special_tokens=False, return_offsets_mapping=True
+    )
+    names = naming_tokens(tokenizer)
+    texts = []
+    for (image, scene, instruction, answer, weight), (prompt, _), ids, offsets in zip(
+        rows, pairs, encoded["input_ids"], encoded["offset_mapping"], strict=True
+    ):
+        ends = [end for _, end in offsets]
+        n_prompt = ends.index(len(prompt)) + 1
+        reply = ids[n_prompt:]
+        # The position before a token predicts it, so the answer's labels start at the prompt's last token.
+        labels = [IGNORED] * (n_prompt - 1) + reply + [IGNORED]
+        weights = [0.0] * (n_prompt - 1) + [weight * (NAMING_WEIGHT if i in names else 1.0) for i in reply] + [0.0]
+        is_question = weight == ANSWER_WEIGHT
+        told, start = (instruction, 0) if is_question else (answer, len(prompt) + 1)
+        at = {end: position for position, end in enumerate(ends)}
+        named = [
+            (at[start + end], fact) for end, fact in facts_of(told, scene, may_lack=is_question) if start + end in at
+        ]
+        next_cells = [IGNORED] * len(ids) if is_question else cells_to_come(named, labels)
+        texts.append(Text(image, ids, labels, weights, named, next_cells))
+    return texts
+
+
+def cells_to_come(named: Sequence[tuple[int, Fact]], labels: list[int]) -> list[int]:
+    """For every position with a label the cell of what is named next behind it, NOTHING_MORE where nothing is."""
+    cells, coming, left = [IGNORED] * len(labels), NOTHING_MORE, dict(named)
+    for position in reversed(range(len(labels))):
+        if labels[position] != IGNORED:
+            cells[position] = coming
+        if position in left:
+            coming = int(left[position][CELL])
+    return cells
 
 
 @cache
@@ -85,54 +127,3 @@ def naming_tokens(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
     named |= {plural(word) for word in named}
     vocabulary: dict[str, int] = tokenizer.get_vocab()
     return frozenset(index for token, index in vocabulary.items() if token.lstrip("Ġ").lower() in named)
-
-
-@dataclass(frozen=True, slots=True)
-class PackedTexts:
-    """Rows of several texts behind one image; each text sees the image and itself, exactly as at inference.
-
-    `image_index [R]` into the batch's images, `input_ids [R,L]`, `position_ids [R,L]`, `attention_mask [R,1,L,L]`
-    (bool, True = may look at), `labels [R,L]` (the next token, `IGNORED` outside answers), `weights [R,L]`.
-    """
-
-    image_index: torch.Tensor
-    input_ids: torch.Tensor
-    position_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    labels: torch.Tensor
-    weights: torch.Tensor
-
-
-def pack(rows: list[tuple[int, list[Branch]]], tokenizer: PreTrainedTokenizerFast) -> PackedTexts:
-    """Pack rows of (image index, texts) into padded tensors; the prefix with the image stands once a row."""
-    prefix: list[int] = tokenizer(IMAGE_PREFIX, add_special_tokens=False)["input_ids"]
-    flat = [text for _, branches in rows for prompt, answer, _ in branches for text in (prompt, answer)]
-    encoded = iter(tokenizer(flat, add_special_tokens=False)["input_ids"])
-    names = naming_tokens(tokenizer)
-    packed = []
-    for _, branches in rows:
-        ids, segments, positions = list(prefix), [0] * len(prefix), list(range(len(prefix)))
-        labels, weights = [IGNORED] * len(prefix), [0.0] * len(prefix)
-        for segment, (_, _, weight) in enumerate(branches, start=1):
-            prompt, answer = next(encoded), next(encoded)
-            length = len(prompt) + len(answer)
-            ids += prompt + answer
-            segments += [segment] * length
-            positions += range(len(prefix), len(prefix) + length)
-            # The position before a token predicts it, so the answer's labels start at the prompt's last token.
-            labels += [IGNORED] * (len(prompt) - 1) + answer + [IGNORED]
-            weights += [weight] * (len(prompt) - 1)
-            weights += [weight * (NAMING_WEIGHT if token in names else 1.0) for token in answer] + [weight]
-        packed.append((ids, segments, positions, labels, weights))
-    length = max(len(row[0]) for row in packed)
-    fills = (tokenizer.pad_token_id, -1, 0, IGNORED, 0.0)
-    columns = [
-        torch.tensor([row[column] + [fill] * (length - len(row[column])) for row in packed])
-        for column, fill in enumerate(fills)
-    ]
-    input_ids, row_segments, position_ids, label_ids, answer_weights = columns
-    same_text = row_segments[:, :, None] == row_segments[:, None, :]
-    behind_image = row_segments[:, None, :] == 0
-    visible = (same_text | behind_image) & torch.ones(length, length, dtype=torch.bool).tril()
-    image_index = torch.tensor([index for index, _ in rows])
-    return PackedTexts(image_index, input_ids, position_ids, visible[:, None], label_ids, answer_weights)

@@ -50,6 +50,18 @@ def test_duckdb_queries_the_files(finished: Path) -> None:
     assert dog == ("| with a",)
 
 
+def test_datasets_tells_runs_in_folders_of_one_name_apart(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    captions = ["A red ball on the grass.", "A boat on a wide and very calm lake."]
+    for caption in captions:
+        folder = tmp_path / caption[-5:-1]
+        folder.mkdir()
+        finished_run(folder, [caption], shard_rows=4)
+        (run,) = (path.parent for path in folder.rglob("manifest.json"))
+        loaded = datasets.load_dataset(str(run), split="train", cache_dir=str(tmp_path / "cache"))
+        assert loaded["caption"][0] == caption
+
+
 def test_datasets_decodes_the_images(finished: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     loaded = datasets.load_dataset("parquet", data_dir=str(finished / "data"), cache_dir=str(tmp_path))["train"]

@@ -17,7 +17,9 @@ from llm4gen_data.scenes.facts import (
     canonical_relations,
     caption_facts,
     compare,
+    compare_nameable_relations,
     truth_facts,
+    with_entailed,
 )
 from llm4gen_data.scenes.sample import Scene, counterfactuals, sample_scene
 
@@ -141,3 +143,33 @@ def test_an_object_without_a_told_shape_is_matched_by_its_attributes() -> None:
     counts = compare(Facts((ObjectFact(None, "red"),)), truth)
     assert counts["object"] == Counts(1, 0, 1)
     assert counts["color"] == Counts(1, 0, 1)
+
+
+def test_relations_follow_from_each_other_along_one_axis() -> None:
+    told = frozenset({(0, "left of", 1), (1, "left of", 2), (2, "left of", 3), (1, "above", 3), (3, "above", 0)})
+    follow = {(0, "left of", 2), (0, "left of", 3), (1, "left of", 3), (1, "above", 0)}
+    assert with_entailed(told) == told | follow
+
+
+def test_what_follows_from_a_right_claim_is_right_and_from_a_wrong_one_wrong() -> None:
+    objects = tuple(ObjectFact(shape) for shape in ("circle", "star", "heart"))
+    truth = Facts(objects, frozenset({(0, "left of", 1), (1, "left of", 2), (0, "left of", 2), (0, "above", 2)}))
+    told = Facts(objects, frozenset({(0, "left of", 1), (1, "left of", 2)}))
+    assert compare(told, truth)["relation"] == Counts(2, 0, 2)
+    assert compare_nameable_relations(told, truth) == Counts(3, 0, 1)
+    wrong = Facts(objects, frozenset({(1, "left of", 0), (0, "left of", 2)}))
+    assert compare_nameable_relations(wrong, truth) == Counts(2, 1, 2)  # star left of heart follows, and holds
+
+
+def test_relations_between_equal_objects_need_no_words() -> None:
+    objects = (ObjectFact("circle", "red"), ObjectFact("circle", "red"), ObjectFact("star"))
+    truth = Facts(objects, frozenset({(0, "above", 1), (0, "left of", 2), (1, "left of", 2)}))
+    told = Facts(objects, frozenset({(0, "left of", 2), (1, "left of", 2)}))
+    assert compare(told, truth)["relation"] == Counts(2, 0, 1)
+    assert compare_nameable_relations(told, truth) == Counts(2, 0, 0)
+
+
+def test_what_follows_from_true_captions_is_true() -> None:
+    for scene in SCENES[:100]:
+        claimed = caption_facts(dense_caption(scene, random.Random(scene.seed)))
+        assert compare_nameable_relations(claimed, truth_facts(scene)).false_positive == 0

@@ -7,7 +7,7 @@ import pytest
 from llm4gen_data.scenes.describe import dense_caption, short_caption
 from llm4gen_data.scenes.facts import KINDS
 from llm4gen_data.scenes.sample import sample_scene
-from llm4gen_data.scenes.score import FactScore, caption_scores, format_scores
+from llm4gen_data.scenes.score import FactScore, caption_scores, format_scores, nameable_relation_score
 
 SCENES = [sample_scene(seed) for seed in range(40)]
 
@@ -54,3 +54,16 @@ def test_the_table_names_columns_kinds_and_what_is_absent() -> None:
 def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match="shorter"):
         caption_scores(SCENES[:2], ["one"])
+
+
+def test_relations_that_words_can_tell_are_fewer_than_all() -> None:
+    dense = [dense_caption(scene, random.Random(scene.seed)) for scene in SCENES]
+    told, every = nameable_relation_score(SCENES, dense), caption_scores(SCENES, dense)["relation"]
+    assert told.n_true < every.n_true
+    assert (told.recall or 0) > (every.recall or 0)
+    assert (told.precision or 0) > 0.95
+
+
+def test_f1_is_the_harmonic_mean() -> None:
+    assert FactScore(n_true=4, n_claimed=2, n_right=1).f1 == pytest.approx(2 * 0.25 * 0.5 / 0.75)
+    assert FactScore(0, 0, 0).f1 is None
