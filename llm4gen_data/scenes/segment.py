@@ -19,6 +19,9 @@ MAX_CAST = 40.0  # per channel
 MIN_COST_MARGIN = 0.5
 BRIDGED_BRIGHTNESS = 17.0
 MIN_AREA_PX = 30  # the smallest object, a crescent of radius 8, covers about 95
+MAX_EXTENT_PX = 32  # the largest object and some blur; what is longer may be several that have run together
+MAX_NECK_PX = 10
+RIM_PX = 4  # no object lies mostly this close to the frame, but light or dark seams of generated pictures do
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,28 @@ def find_regions(picture: Pixels, background: Pixels, cut: Cut) -> list[NDArray[
         lighter, darker = ndimage.maximum_filter(brightness, 3), ndimage.minimum_filter(brightness, 3)
         found |= (lighter > BRIDGED_BRIGHTNESS) & (darker < -BRIDGED_BRIGHTNESS)
     labels, n = ndimage.label(found)
-    masks = [ndimage.binary_fill_holes(labels == k) for k in range(1, n + 1)]
-    return [mask for mask in masks if mask.sum() >= MIN_AREA_PX]
+    masks = [ndimage.binary_fill_holes(mask) for mask in (labels == k for k in range(1, n + 1)) if not _is_seam(mask)]
+    return [part for mask in masks if mask.sum() >= MIN_AREA_PX for part in _parted(mask)]
+
+
+def _is_seam(mask: NDArray[np.bool_]) -> bool:
+    """Whether most of a region lies along the frame."""
+    return bool(mask[RIM_PX:-RIM_PX, RIM_PX:-RIM_PX].sum() <= mask.sum() / 2)
+
+
+def _parted(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """The region itself, or, where it is longer than any object, the parts on either side of its thinnest necks."""
+    # What covers half of the picture is no row of objects but another background.
+    if max(np.ptp(axis) for axis in np.nonzero(mask)) < MAX_EXTENT_PX or mask.mean() > 0.5:
+        return [mask]
+    for depth in range(1, MAX_NECK_PX // 2 + 1):
+        labels, n = ndimage.label(ndimage.binary_erosion(mask, iterations=depth))
+        kept = [k for k in range(1, n + 1) if (labels == k).sum() >= MIN_AREA_PX]
+        if len(kept) > 1:
+            seeds = np.where(np.isin(labels, kept), labels, 0)
+            nearest = ndimage.distance_transform_edt(seeds == 0, return_distances=False, return_indices=True)
+            return [mask & (seeds[tuple(nearest)] == k) for k in kept]
+    return [mask]
 
 
 @cache

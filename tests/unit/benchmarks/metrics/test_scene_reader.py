@@ -136,6 +136,11 @@ def test_a_picture_is_read_once_however_many_prompts_it_is_held_against(monkeypa
     assert [own[-1].value == 1 for own in pairs] == [True, False, False, True]
 
 
+def test_scores_of_another_version_of_the_reader_are_told_apart() -> None:
+    identity = SceneReader().identity()
+    assert (identity["version"], identity["weights"]) == (3, None)
+
+
 def test_objects_of_one_shape_are_told_apart_in_words() -> None:
     twins = Facts(
         (ObjectFact("star", "red"), ObjectFact("star", "blue"), ObjectFact(None)), frozenset({(0, "above", 1)})

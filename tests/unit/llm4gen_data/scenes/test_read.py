@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 from llm4gen_data.scenes.facts import compare, truth_facts
 from llm4gen_data.scenes.read import Reading, read_scene
 from llm4gen_data.scenes.render import render
-from llm4gen_data.scenes.sample import Scene, relations, sample_scene
+from llm4gen_data.scenes.sample import Scene, SceneObject, relations, sample_scene
+from tests.unit.llm4gen_data.scenes.distorted import distorted
 
 ATTRIBUTES = ("shape", "color", "texture", "size")
 
@@ -111,3 +112,40 @@ def test_pictures_that_are_no_scenes_are_not_described() -> None:
 def test_an_empty_background_holds_no_object() -> None:
     reading = read_scene(render(Scene(0, "split", ())))
     assert (reading.objects, reading.background) == ((), "split")
+
+
+def test_distorted_objects_are_told_by_each_attributes_own_evidence() -> None:
+    total = Counter[tuple[str, str]]()
+    for seed in range(60_000, 60_015):
+        scene = sample_scene(seed, split="any")
+        total += verdicts(scene, read_scene(distorted(scene, wobble_px=1.0, seed=seed)))
+    n = sum(total["shape", verdict] for verdict in ("right", "wrong", "not told"))
+    least_right = {"color": 0.95, "size": 0.95, "shape": 0.85, "texture": 0.85, "number of objects": 0.9}
+    shares = {kind: total[kind, "right"] / (15 if kind == "number of objects" else n) for kind in least_right}
+    assert all(shares[kind] >= least for kind, least in least_right.items()), shares
+    assert total["color", "wrong"] <= 0.02 * n
+    assert total["shape", "wrong"] <= 0.08 * n
+
+
+def test_objects_that_have_run_together_are_two() -> None:
+    red = SceneObject("circle", "red", "solid", "large", 19.0, 32.0, 13.0)
+    blue = SceneObject("square", "blue", "solid", "large", 45.0, 32.0, 13.5)
+    picture = render(Scene(0, "gray", (red, blue)))
+    ImageDraw.Draw(picture).line((20, 32, 44, 32), fill=(130, 40, 120), width=3)
+    found = read_scene(picture).objects
+    assert sorted((o.color, o.shape) for o in found) == [("blue", "square"), ("red", "circle")]
+
+
+def test_a_seam_along_the_frame_is_no_object() -> None:
+    picture = render(Scene(0, "beige", ()))
+    ImageDraw.Draw(picture).rectangle((0, 0, 63, 63), outline=(255, 255, 150), width=2)
+    assert read_scene(picture).objects == ()
+
+
+def test_blots_have_a_colour_and_no_shape() -> None:
+    picture = render(Scene(0, "sage", ()))
+    pen = ImageDraw.Draw(picture)
+    for box in ((14, 30, 32, 38), (26, 12, 32, 36), (28, 30, 50, 35), (38, 34, 45, 54)):
+        pen.ellipse(box, fill=(128, 45, 170))
+    (blot,) = read_scene(picture).objects
+    assert (blot.color, blot.shape) == ("purple", None)
