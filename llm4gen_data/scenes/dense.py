@@ -49,7 +49,7 @@ def _draft(scene: Scene, rng: random.Random, held_out: bool) -> Draft:
     plans = [walk]
     if len(units) > 1:
         plans += [roll_call, roll_call]
-        chains = [c for relation in phrases.LINE_UPS if (c := _chain(draft, relation))]
+        chains = [c for relation in phrases.LINE_UPS if (c := chain_of(draft, relation))]
         if chains:
             plans.append(line_up)
     if rng.random() < 0.2:
@@ -115,7 +115,7 @@ def roll_call(draft: Draft) -> None:
 def line_up(draft: Draft) -> None:
     """List the units from left to right or from top to bottom, then say what each of them is like."""
     relation, order = draft.rng.choice(
-        [(r, chain) for r in phrases.LINE_UPS if (chain := _chain(draft, r)) is not None]
+        [(r, chain) for r in phrases.LINE_UPS if (chain := chain_of(draft, r)) is not None]
     )
     say_list(draft, order, phrases.LINE_UPS[relation])
     for position, a in enumerate(order):
@@ -124,7 +124,7 @@ def line_up(draft: Draft) -> None:
     say_all_missing(draft, order)
 
 
-def _chain(draft: Draft, relation: str) -> list[int] | None:
+def chain_of(draft: Draft, relation: str) -> list[int] | None:
     """The units in an order in which each stands in `relation` to the next, if there is one."""
     axis = "x" if relation == "left of" else "y"
     order = sorted(range(len(draft.units)), key=lambda u: getattr(draft.units[u].object, axis))

@@ -1,6 +1,7 @@
 """Yes/no questions about a scene, balanced within every kind, with the dependencies of a scene graph."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from llm4gen_data.scenes.vocabulary import COLORS, OPPOSITE_RELATION, SHAPES, SI
 from llm4gen_data.scenes.wording import NUMBER_WORDS, Unit, article, plural, unit_relations, units_of
 
 KINDS = ("existence", "color", "shape", "texture", "size", "relation", "count")
-_RELATION_WORDS = {"left of": "to the left of", "right of": "to the right of", "above": "above", "below": "below"}
+RELATION_WORDS = {"left of": "to the left of", "right of": "to the right of", "above": "above", "below": "below"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,10 @@ class _Sheet:
         return question_id
 
     def name(self, unit: Unit) -> str:
-        """The unit's noun, with its colour where another unit has the same shape."""
-        noun = unit.object.shape if unit.n == 1 else plural(unit.object.shape)
-        return f"{unit.object.color} {noun}" if self.shares_shape(unit) else noun
+        return name_of(unit, self.units)
 
     def shares_shape(self, unit: Unit) -> bool:
-        return sum(other.object.shape == unit.object.shape for other in self.units) > 1
+        return shares_shape(unit, self.units)
 
     def other_value(self, unit: Unit, attribute: str, values: list[str]) -> str | None:
         """A wrong but plausible value, rather one that another object has; None if there is none."""
@@ -78,6 +77,28 @@ def questions(scene: Scene, rng: random.Random) -> list[Question]:
     return sheet.asked
 
 
+def name_of(unit: Unit, units: Sequence[Unit]) -> str:
+    """The unit's noun, with its colour where another unit has the same shape."""
+    noun = unit.object.shape if unit.n == 1 else plural(unit.object.shape)
+    return f"{unit.object.color} {noun}" if shares_shape(unit, units) else noun
+
+
+def shares_shape(unit: Unit, units: Sequence[Unit]) -> bool:
+    """Whether another unit has the same shape."""
+    return sum(other.object.shape == unit.object.shape for other in units) > 1
+
+
+def is_there(words: Sequence[str]) -> str:
+    """The question whether what `words` name is in the picture."""
+    return f"Is there {article(words[0])} {' '.join(words)} in the picture?"
+
+
+def relation_question(units: Sequence[Unit], a: int, b: int, relation: str) -> str:
+    """The question whether unit `a` stands in a relation to unit `b`."""
+    is_ = "Is" if units[a].n == 1 else "Are"
+    return f"{is_} the {name_of(units[a], units)} {RELATION_WORDS[relation]} the {name_of(units[b], units)}?"
+
+
 def _ask_existence(sheet: _Sheet) -> list[str]:
     """One "yes" for each unit and as many "no"; the ids of the former, unit by unit."""
     rng, parents = sheet.rng, []
@@ -85,20 +106,16 @@ def _ask_existence(sheet: _Sheet) -> list[str]:
     absent = rng.sample([s for s in SHAPES if all(o.shape != s for o in sheet.scene.objects)], 4)
     for unit in sheet.units:
         words = [unit.object.color, unit.object.shape] if sheet.shares_shape(unit) else [unit.object.shape]
-        parents.append(sheet.ask(_is_there(words), True, "existence"))
+        parents.append(sheet.ask(is_there(words), True, "existence"))
         if len(words) == 1:
-            sheet.ask(_is_there([absent.pop()]), False, "existence")
+            sheet.ask(is_there([absent.pop()]), False, "existence")
         else:
             wrong = None
             while wrong is None or (wrong, unit.object.shape) in known:
                 wrong = sheet.other_value(unit, "color", list(COLORS))
             known.add((wrong, unit.object.shape))
-            sheet.ask(_is_there([wrong, unit.object.shape]), False, "existence")
+            sheet.ask(is_there([wrong, unit.object.shape]), False, "existence")
     return parents
-
-
-def _is_there(words: list[str]) -> str:
-    return f"Is there {article(words[0])} {' '.join(words)} in the picture?"
 
 
 def _ask_attributes(sheet: _Sheet, unit: Unit, parent: str) -> None:
@@ -126,10 +143,8 @@ def _ask_relations(sheet: _Sheet, parents: list[str]) -> None:
         if sheet.rng.random() < 0.5:
             a, b, relation = b, a, OPPOSITE_RELATION[relation]
         yes = sheet.rng.random() < 0.5
-        asked = _RELATION_WORDS[relation if yes else OPPOSITE_RELATION[relation]]
-        is_ = "Is" if sheet.units[a].n == 1 else "Are"
-        first, second = sheet.name(sheet.units[a]), sheet.name(sheet.units[b])
-        sheet.ask(f"{is_} the {first} {asked} the {second}?", yes, "relation", parents[a], parents[b])
+        text = relation_question(sheet.units, a, b, relation if yes else OPPOSITE_RELATION[relation])
+        sheet.ask(text, yes, "relation", parents[a], parents[b])
 
 
 def _ask_counts(sheet: _Sheet) -> None:

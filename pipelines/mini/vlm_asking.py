@@ -4,13 +4,12 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from llm4gen_data.scenes.questions import Question
+from llm4gen_data.scenes.questions import Question, is_there, relation_question
 from llm4gen_data.scenes.sample import Scene, Split, counterfactuals
 from llm4gen_data.scenes.vocabulary import HELD_OUT_PAIRS, OPPOSITE_RELATION, is_held_out
-from llm4gen_data.scenes.wording import NUMBER_WORDS, Unit, article, plural, unit_relations, units_of
+from llm4gen_data.scenes.wording import NUMBER_WORDS, unit_relations, units_of
 
 TwinKind = Literal["words swapped", "picture mirrored", "colors swapped", "object removed"]
-RELATION_WORDS = {"left of": "to the left of", "right of": "to the right of", "above": "above", "below": "below"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,8 @@ def relation_questions(scene: Scene, rng: random.Random, n: int) -> list[Questio
     asked = []
     for a, b, relation in rng.sample(chosen, min(n, len(chosen))):
         twin = (b, a, relation) if rng.random() < 0.5 else (a, b, OPPOSITE_RELATION[relation])
-        asked.append(_question(_ask_relation(units, a, b, relation), "yes", "relation"))
-        asked.append(_question(_ask_relation(units, *twin), "no", "relation"))
+        asked.append(_question(relation_question(units, a, b, relation), "yes", "relation"))
+        asked.append(_question(relation_question(units, *twin), "no", "relation"))
     return asked
 
 
@@ -55,8 +54,8 @@ def binding_questions(scene: Scene, rng: random.Random) -> list[Question]:
         return []
     color, (own_color, shape) = rng.choice(mixed)
     return [
-        _question(_ask_kind(own_color, shape), "yes", "existence"),
-        _question(_ask_kind(color, shape), "no", "existence"),
+        _question(is_there([own_color, shape]), "yes", "existence"),
+        _question(is_there([color, shape]), "no", "existence"),
     ]
 
 
@@ -91,7 +90,7 @@ def _relations_that_turn(scene: Scene, mirrored: Scene | None) -> list[str]:
     units = units_of(scene)
     here, there = unit_relations(scene, units), unit_relations(mirrored, units_of(mirrored))
     return [
-        _ask_relation(units, a, b, relation)
+        relation_question(units, a, b, relation)
         for (a, b), found in here.items()
         for relation in found
         if OPPOSITE_RELATION[relation] in there.get((a, b), [])
@@ -101,11 +100,7 @@ def _relations_that_turn(scene: Scene, mirrored: Scene | None) -> list[str]:
 def _kinds_that_go(scene: Scene, other: Scene | None) -> list[str]:
     """Questions about a colour and shape that the scene holds and the other does not."""
     gone = {(o.color, o.shape) for o in scene.objects} - {(o.color, o.shape) for o in (other or scene).objects}
-    return [_ask_kind(color, shape) for color, shape in sorted(gone)]
-
-
-def _ask_kind(color: str, shape: str) -> str:
-    return f"Is there {article(color)} {color} {shape} in the picture?"
+    return [is_there([color, shape]) for color, shape in sorted(gone)]
 
 
 def _ask_count(n: int) -> str:
@@ -114,16 +109,3 @@ def _ask_count(n: int) -> str:
 
 def _question(text: str, answer: Literal["yes", "no"], kind: str) -> Question:
     return Question("q01", text, answer, kind, ())
-
-
-def _ask_relation(units: list[Unit], a: int, b: int, relation: str) -> str:
-    is_ = "Is" if units[a].n == 1 else "Are"
-    return f"{is_} the {_name(a, units)} {RELATION_WORDS[relation]} the {_name(b, units)}?"
-
-
-def _name(u: int, units: list[Unit]) -> str:
-    """The noun, with the colour where another unit has the same shape."""
-    unit = units[u]
-    noun = unit.object.shape if unit.n == 1 else plural(unit.object.shape)
-    shares_shape = sum(other.object.shape == unit.object.shape for other in units) > 1
-    return f"{unit.object.color} {noun}" if shares_shape else noun

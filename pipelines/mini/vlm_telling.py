@@ -1,11 +1,11 @@
 """Dense captions of the grammar that tell as many relations as fit: what vlm-mini learns to write."""
 
 import random
-from itertools import pairwise
 
-from llm4gen_data.scenes.dense import MAX_WORDS, MIN_WORDS, compose, line_up, roll_call, walk
+from llm4gen_data.scenes.dense import MAX_WORDS, MIN_WORDS, chain_of, compose, line_up, roll_call, walk
 from llm4gen_data.scenes.draft import Draft
 from llm4gen_data.scenes.facts import canonical_relations, with_entailed
+from llm4gen_data.scenes.phrases import LINE_UPS
 from llm4gen_data.scenes.sample import Scene
 from llm4gen_data.scenes.sentences import say_background, say_missing, say_place, say_relation, say_shape
 from llm4gen_data.scenes.wording import Words, unit_relations, units_of
@@ -36,7 +36,7 @@ def _draft(scene: Scene, rng: random.Random) -> Draft:
         say_background(draft)
     plans = [walk]
     if len(units) > 1:
-        plans += [roll_call] + [line_up] * 2 * _has_line_up(draft)
+        plans += [roll_call] + [line_up] * 2 * any(chain_of(draft, relation) for relation in LINE_UPS)
     rng.choice(plans)(draft)
     for u in range(len(units)):
         say_missing(draft, u)
@@ -51,14 +51,6 @@ def _draft(scene: Scene, rng: random.Random) -> Draft:
         if draft.n_words < MIN_WORDS + 8:
             rng.choice((say_place, say_shape))(draft, u)
     return draft
-
-
-def _has_line_up(draft: Draft) -> bool:
-    for relation, axis in (("left of", "x"), ("above", "y")):
-        order = sorted(range(len(draft.units)), key=lambda u: getattr(draft.units[u].object, axis))
-        if all(relation in draft.related.get(step, ()) for step in pairwise(order)):
-            return True
-    return False
 
 
 def _left_to_say(draft: Draft) -> dict[tuple[int, int], list[str]]:

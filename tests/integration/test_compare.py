@@ -61,6 +61,7 @@ def test_calibrate_measures_a_metric(tmp_path: Path) -> None:
     command = ("llm4gen-bench", "calibrate", "--metric", "clip_score", "--n", 6, "--out", tmp_path / "clip.json")
     result = run(*command)
     assert result.returncode == 0, result.stderr
-    rows = {row["skill"]: row for row in json.loads((tmp_path / "clip.json").read_text())["skills"]}
+    (calibration,) = json.loads((tmp_path / "clip.json").read_text())["calibrations"]
+    rows = {row["skill"]: row for row in calibration["skills"]}
     assert rows["color"]["right_picture"]["mean"] > 0.8
     assert_one_line(run("llm4gen-bench", "calibrate", "--metric", "clip_scor"), 2, "did you mean 'clip_score'")
