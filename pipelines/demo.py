@@ -90,12 +90,12 @@ def make_pictures(out: Path, train_steps: int, n_prompts: int) -> None:
         *(MODEL, "train", "--data", out / "refined", "--out", cam, "--base", "mini", "--set", "cam.num_heads=4"),
         *("--max-train-steps", train_steps, "--learning-rate", 1e-3, "--set", "checkpointing_steps=25"),
     )
-    models = ("--model", "mini", "--model", "cam-mini")
-    sampling = ("--steps", 25, "--guidance-scale", 4)
+    models = ("--model", "control-mini", "--model", "cam-mini")
+    sampling = ("--steps", 25, "--guidance-scale", 4, "--set", "guidance_rescale=0.7")
     stage(
-        numbered(8, "Draw the same prompts from the same noise: the base, the bundled CAM, and the one just trained"),
+        numbered(8, "Draw prompts of several objects from the same noise: without a CAM, with one, with yours"),
         *(MODEL, "generate", *models, "--model", cam / "model", *sampling),
-        *("--prompts", "scenes", "--n-prompts", n_prompts, "--out", pictures),
+        *("--prompts", "bindings", "--n-prompts", n_prompts, "--out", pictures),
     )
     stage(
         numbered(9, "Read every picture back and hold it against its prompt; compare the models, with intervals"),

@@ -1,11 +1,13 @@
 """Put trained weights into the package, and write their cards from the files of the runs that trained and scored them.
 
-    python -m pipelines.mini.publish unet runs/mini/unet-shapes
-    python -m pipelines.mini.publish cam runs/mini/cam
-    llm4gen-model generate --model mini --model cam-mini --prompts scenes --n-prompts 500 ... --out runs/mini/pictures
+    python -m pipelines.mini.publish unet runs/mini/unet
+    python -m pipelines.mini.publish model control-mini runs/mini/control
+    python -m pipelines.mini.publish model cam-mini runs/mini/cam
+    llm4gen-model generate --model mini --model control-mini --model cam-mini --prompts scenes --n-prompts 500 \\
+        --set guidance_rescale=0.7 --out runs/mini/pictures
     llm4gen-bench run --suite scenes --images runs/mini/pictures --out runs/mini/scores
-    python -m pipelines.mini.publish cards --unet runs/mini/unet --unet runs/mini/unet-objects \\
-        --unet runs/mini/unet-shapes --cam runs/mini/cam --scores runs/mini/scores
+    python -m pipelines.mini.publish cards --unet runs/mini/unet --model control-mini=runs/mini/control \\
+        --model cam-mini=runs/mini/cam --scores runs/mini/scores
 
 Weights are stored as float16; the scores are of the stored ones.
 """
@@ -13,7 +15,6 @@ Weights are stored as float16; the scores are of the stored ones.
 import shutil
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import click
 import yaml
@@ -32,7 +33,7 @@ tags: [text-to-image, unet, synthetic]
 
 # unet-mini
 
-The base of the mini family: a `UNet2DConditionModel` of {parameters:,} parameters on the 16 x 16 x 4 latents of
+The base of the mini family: a `UNet2DConditionModel` of {parameters:,} parameters on the 8 x 8 x 12 latents of
 vae-mini, conditioned on clip-mini. It draws the 64-pixel scenes of `llm4gen_data.scenes`, by v-prediction with zero
 terminal SNR. `llm4gen_model.models.load_model("mini")` is the whole pipeline.
 
@@ -41,11 +42,9 @@ terminal SNR. `llm4gen_model.models.load_model("mini")` is the whole pipeline.
 {training}
 
 ```sh
-python -m pipelines.mini.pairs --n 30000 --out runs/mini/pairs
-llm4gen-model train --config pipelines/mini/unet.yaml --data runs/mini/pairs --out runs/mini/unet
-python -m pipelines.mini.pairs --n 15000 --seed 71000000 --several-objects-share 0.08 --out runs/mini/pairs-one
-llm4gen-model train --config pipelines/mini/unet_objects.yaml --data runs/mini/pairs-one --out runs/mini/unet-objects
-llm4gen-model train --config pipelines/mini/unet_shapes.yaml --data runs/mini/pairs-one --out runs/mini/unet-shapes
+python -m pipelines.mini.pairs --n 60000 --seed 72000000 --out runs/mini/pairs-base
+torchrun --standalone --nproc-per-node 2 --no-python \\
+  llm4gen-model train --config pipelines/mini/unet.yaml --data runs/mini/pairs-base --out runs/mini/unet
 ```
 
 ## Measured
@@ -53,24 +52,23 @@ llm4gen-model train --config pipelines/mini/unet_shapes.yaml --data runs/mini/pa
 {scores}
 """
 
-CAM_CARD = """---
+MODEL_CARD = """---
 license: apache-2.0
 library_name: diffusers
-tags: [text-to-image, llm4gen, cross-adapter, synthetic]
+tags: [text-to-image, llm4gen, synthetic]
 ---
 
-# cam-mini
+# {name}
 
-A Cross-Adapter Module of {parameters:,} parameters that adds {max_tokens} tokens of {llm} to clip-mini's 32.
-unet-mini under it is unchanged. `llm4gen_model.models.load_model("cam-mini")` is the whole pipeline.
+{what} `llm4gen_model.models.load_model("{name}")` is the whole pipeline.
 
 ## Training
 
 {training}
 
 ```sh
-python -m pipelines.mini.pairs --n 10000 --out runs/mini/pairs-cam
-llm4gen-model train --config pipelines/mini/cam.yaml --data runs/mini/pairs-cam --out runs/mini/cam
+python -m pipelines.mini.pairs --n 12000 --seed 75000000 --out runs/mini/pairs-cam
+llm4gen-model train --config pipelines/mini/cam.yaml{own} --data runs/mini/pairs-cam --out runs/mini/{run}
 ```
 
 ## Measured
@@ -93,36 +91,56 @@ def unet(run: Path) -> None:
 
 
 @main.command()
+@click.argument("name")
 @click.argument("run", type=click.Path(path_type=Path, exists=True))
-def cam(run: Path) -> None:
-    """Store the CAM of a training run as cam-mini."""
-    folder = BUNDLED / "cam-mini"
+def model(name: str, run: Path) -> None:
+    """Store what a training run exported, a CAM, a UNet or both, as the model NAME."""
+    exported, folder = run / "model", BUNDLED / name
     folder.mkdir(exist_ok=True)
-    module = CrossAdapterModule.from_pretrained(run / "model" / "cam")
-    module.half().save_pretrained(folder / "cam")
-    shutil.copyfile(run / "model" / "llm4gen.json", folder / "llm4gen.json")
+    if (exported / "cam").is_dir():
+        CrossAdapterModule.from_pretrained(exported / "cam").half().save_pretrained(folder / "cam")
+    if (exported / "unet").is_dir():
+        network = UNet2DConditionModel.from_pretrained(exported / "unet", low_cpu_mem_usage=False)
+        network.half().save_pretrained(folder / "unet")
+    shutil.copyfile(exported / "llm4gen.json", folder / "llm4gen.json")
 
 
 @main.command()
-@click.option("--unet", "unet_runs", type=click.Path(path_type=Path, exists=True), required=True, multiple=True)
-@click.option("--cam", "cam_run", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--unet", "unet_run", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option(
+    "--model", "models", metavar="NAME=RUN", multiple=True, help="A model and the run it came from; repeatable."
+)
 @click.option("--scores", type=click.Path(path_type=Path, exists=True), required=True)
-def cards(unet_runs: tuple[Path, ...], cam_run: Path, scores: Path) -> None:
-    """Write both cards; `--unet` once for each stage of its training."""
+def cards(unet_run: Path, models: tuple[str, ...], scores: Path) -> None:
+    """Write the cards of the base and of the models made from it."""
     parameters = {model.name: model.n_parameters for model in bundled_models()}
-    llm = read_json(BUNDLED / "cam-mini" / "llm4gen.json")["llm"]
-    values: dict[str, Any] = {"scores": score_tables(scores)}
-    stages = "\n".join(f"{number}. {training_line(run)}" for number, run in enumerate(unet_runs, start=1))
-    unet_card = UNET_CARD.format(parameters=parameters["unet-mini"], training=stages, **values)
-    cam_card = CAM_CARD.format(
-        parameters=parameters["cam-mini"],
-        llm=llm["name"],
-        max_tokens=llm["max_tokens"],
-        training=training_line(cam_run),
-        **values,
-    )
+    tables = score_tables(scores)
+    training = training_line(unet_run)
+    unet_card = UNET_CARD.format(parameters=parameters["unet-mini"], training=training, scores=tables)
     write_text(BUNDLED / "unet-mini" / "README.md", unet_card)
-    write_text(BUNDLED / "cam-mini" / "README.md", cam_card)
+    for name, run in ((name, Path(run)) for name, _, run in (each.partition("=") for each in models)):
+        trained = yaml.safe_load((run / "config.yaml").read_text())["train"]
+        card = MODEL_CARD.format(
+            name=name,
+            what=describe(name, parameters[name]),
+            training=training_line(run),
+            own="" if trained == "cam+unet" else f" --set train={trained}",
+            run=run.name,
+            scores=tables,
+        )
+        write_text(BUNDLED / name / "README.md", card)
+
+
+def describe(name: str, n_parameters: int) -> str:
+    """What a model adds to unet-mini, in a sentence or two."""
+    about = read_json(BUNDLED / name / "llm4gen.json")
+    llm = about["llm"]
+    if llm is None:
+        return f"unet-mini ({n_parameters:,} parameters) trained further, without a language model."
+    adds = f"adds {llm['max_tokens']} tokens of {llm['name']} to clip-mini's 32"
+    if (BUNDLED / name / "unet").is_dir():
+        return f"A Cross-Adapter Module that {adds}, and the UNet trained with it: {n_parameters:,} parameters."
+    return f"A Cross-Adapter Module of {n_parameters:,} parameters that {adds}. unet-mini under it is unchanged."
 
 
 def training_line(run: Path) -> str:
@@ -139,7 +157,8 @@ def training_line(run: Path) -> str:
     step_ms = 1000 * batch / median(line["images_per_s"] for line in lines)
     return (
         f"{manifest['n_steps']:,} steps of {batch} pairs out of {manifest['n_pairs']:,}, captions {captions}, "
-        f"learning rate {config['learning_rate']:g}, on {manifest['machine']}, {manifest['finished_at'][:10]}: "
+        f"{config['optimizer']}, learning rate {config['learning_rate']:g}, "
+        f"on {manifest['machine']}, {manifest['finished_at'][:10]}: "
         f"{seconds / 60:.0f} minutes, {step_ms:.0f} ms a step (median). The last mean loss was "
         f"{lines[-1]['loss']:.4f}. The weights are a moving average (EMA {config['ema_decay']})."
     )
@@ -150,7 +169,8 @@ def score_tables(scores: Path) -> str:
     folder = Path(yaml.safe_load((scores / "config.yaml").read_text())["images"][0])
     sampling = read_json(folder / "manifest.json")["fingerprint"]["sampling"]
     drawn = (
-        f"{sampling['num_inference_steps']} steps, guidance {sampling['guidance_scale']:g}, seed {sampling['seed']}"
+        f"{sampling['num_inference_steps']} steps, guidance {sampling['guidance_scale']:g} "
+        f"(rescaled by {sampling.get('guidance_rescale', 0):g}), seed {sampling['seed']}"
     )
     tables = [(scores / "tables" / name).read_text().strip() for name in ("scores.md", "comparison.md")]
     return f"Prompt set `scenes`, one picture a prompt, {drawn}.\n\n" + "\n\n".join(tables)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from pytorch_optimizer import Muon
 from torch import nn
 
 from pipelines.mini.vlm_data import index_batches
@@ -42,21 +43,26 @@ class Stage:
 
 
 def build_optimizers(stage: Stage, modules: nn.ModuleDict) -> list[tuple[torch.optim.Optimizer, float]]:
-    """Muon for the matrices of transformers, which it trains in fewer steps; AdamW for all the rest.
+    """Muon for the matrices of transformers and the kernels of residual blocks, which it trains in fewer steps; AdamW
+    for all the rest.
 
-    Each comes with its peak learning rate; where there are no such matrices, there is no Muon.
+    Each comes with its peak learning rate; where there are no such matrices, or that of Muon is 0, there is no Muon.
     """
-    matrices = [p for name, p in modules.named_parameters() if "layers." in name and p.dim() == 2]
+    muon, adamw = stage.learning_rates
+    matrices = [p for name, p in modules.named_parameters() if muon and is_hidden(name, p)]
     chosen = set(matrices)
     others = [p for p in modules.parameters() if p not in chosen]
-    muon, adamw = stage.learning_rates
     optimizers: list[tuple[torch.optim.Optimizer, float]] = []
     if matrices:
-        optimizers.append(
-            (torch.optim.Muon(matrices, lr=muon, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"), muon)
-        )
+        group = {"params": matrices, "use_muon": True}
+        optimizers.append((Muon([group], lr=muon, weight_decay=0.05, use_adjusted_lr=True), muon))
     optimizers.append((torch.optim.AdamW(others, lr=adamw, betas=(0.9, 0.98), weight_decay=0.01, fused=True), adamw))
     return optimizers
+
+
+def is_hidden(name: str, parameter: nn.Parameter) -> bool:
+    """Whether it maps hidden features to hidden features."""
+    return ("layers." in name and parameter.dim() == 2) or ("resnets." in name and parameter.dim() == 4)
 
 
 def train_stage(

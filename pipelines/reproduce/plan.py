@@ -256,7 +256,11 @@ def _generate_job(
     named = [word for model in models for word in ("--model", model)]
     prompts = ("--prompts", preset.prompts, "--n-prompts", n_prompts, "--set", f"prompt_seed={prompt_seed}")
     sampling = ("--steps", preset.num_inference_steps, "--guidance-scale", choice.guidance_scale)
-    own = [word for key, value in arm.generate.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    own = [
+        word
+        for key, value in (preset.generate | arm.generate).items()
+        for word in ("--set", f"{key}={json.dumps(value)}")
+    ]
     batch = ("--batch-size", 25, "--device", preset.device, "--out", out)
     words = (MODEL, "generate", *named, *prompts, *sampling, *own, *batch)
     return _job(name, words, out, MANIFEST, "generate", n_prompts * len(models))

@@ -16,12 +16,12 @@ def test_a_command_needs_those_that_make_what_it_names(tmp_path: Path) -> None:
     needed = needs(plan)
     assert needed["data/pairs"] == needed["data/pairs-750"] == needed["probes/before"] == set()
     assert needed["cache/smollm2-e-smollm2"] == {"data/pairs"}
-    assert needed["train/c-lr0.001-seed0"] == {"data/pairs", "cache/none-b"}
-    assert needed["train/e-minilm-1of8-lr0.0003-seed0"] == {"data/pairs-750", "cache/minilm-e-minilm"}
-    assert needed["sweep/c-g5"] == {"train/c-lr0.0003-seed0", "train/c-lr0.001-seed0"}
+    assert needed["train/c-lr0.005-seed0"] == {"data/pairs", "cache/none-b"}
+    assert needed["train/e-minilm-1of8-lr0.0015-seed0"] == {"data/pairs-750", "cache/minilm-e-minilm"}
+    assert needed["sweep/c-g5"] == {"train/c-lr0.0015-seed0", "train/c-lr0.005-seed0"}
     assert needed["sweep/scores-g5"] == {job.name for job in plan if job.name.endswith("-g5")} - {"sweep/scores-g5"}
-    assert needed["test/c-lr0.0003-seed4"] == {"train/c-lr0.0003-seed4"}
-    assert "train/r-lr0.0003-seed0" in needed["probes/after"]
+    assert needed["test/c-lr0.0015-seed4"] == {"train/c-lr0.0015-seed4"}
+    assert "train/r-lr0.0015-seed0" in needed["probes/after"]
     assert len(needed["test/scores"]) == sum(job.name.startswith("test/") for job in plan) - 1
 
 
