@@ -82,7 +82,7 @@ def test_the_demo_goes_on_after_ctrl_c_in_every_stage(tmp_path: Path) -> None:
         "truth.png",
     }
     images = pq.read_table(out / "pictures" / "images.parquet").to_pylist()
-    assert {image["model"] for image in images} == {"mini", "cam-mini", "cam"}
+    assert {image["model"] for image in images} == {"control-mini", "cam-mini", "cam"}
     assert len(images) == 3 * N_PROMPTS
     assert len(pq.read_table(out / "densprompts" / "prompts.parquet")) == N_DENSE
     results = json.loads((out / "scores" / "results.json").read_text())
