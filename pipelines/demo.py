@@ -91,10 +91,11 @@ def make_pictures(out: Path, train_steps: int, n_prompts: int) -> None:
         *("--max-train-steps", train_steps, "--learning-rate", 1e-3, "--set", "checkpointing_steps=25"),
     )
     models = ("--model", "control-mini", "--model", "cam-mini")
-    sampling = ("--steps", 25, "--guidance-scale", 4, "--set", "guidance_rescale=0.7")
+    sampling = ("--steps", 25, "--guidance-scale", 4)
+    noise = ("--set", "guidance_rescale=0.7", "--set", "noise_per_prompt=true")
     stage(
         numbered(8, "Draw prompts of several objects from the same noise: without a CAM, with one, with yours"),
-        *(MODEL, "generate", *models, "--model", cam / "model", *sampling),
+        *(MODEL, "generate", *models, "--model", cam / "model", *sampling, *noise),
         *("--prompts", "bindings", "--n-prompts", n_prompts, "--out", pictures),
     )
     stage(

@@ -53,10 +53,11 @@ class GenerateConfig:
     `models` are what `models.load_model` takes, and so are `base`, `llm`, `llm_dtype`, `llm_quantize`, `dtype`,
     `device` and `offload`, for all of them; with `compare` "base" each gets its own base beside it. `prompts`,
     `n_prompts` (None: all) and `prompt_seed` are what `prompts.load_prompts` takes. Sample j of every prompt starts
-    from the noise of `seed` + j. `guidance_rescale` (arXiv 2305.08891, where 0.7 is advised) keeps guided pictures of
-    models with zero terminal SNR, such as mini, from over-exposure. `scheduler` is the name of a diffusers scheduler,
-    `height` and `width` are pixels (None: the model's own). `batch_size`, `device`, `offload` and `compile` change
-    images by rounding only, and a run may go on with others.
+    from the noise of `seed` + j; with `noise_per_prompt`, from that of the next seed that no prompt before it had, so
+    that a score does not hang on a few noises. `guidance_rescale` (arXiv 2305.08891, where 0.7 is advised) keeps
+    guided pictures of models with zero terminal SNR, such as mini, from over-exposure. `scheduler` is the name of a
+    diffusers scheduler, `height` and `width` are pixels (None: the model's own). `batch_size`, `device`, `offload` and
+    `compile` change images by rounding only, and a run may go on with others.
     """
 
     models: tuple[str, ...]
@@ -66,6 +67,7 @@ class GenerateConfig:
     compare: Literal["base"] | None = None
     samples_per_prompt: int = 1
     seed: int = 0
+    noise_per_prompt: bool = False
     num_inference_steps: int = 50
     guidance_scale: float = 7.5
     guidance_rescale: float = 0.0
@@ -119,6 +121,7 @@ ALWAYS_SAMPLING = (
     "dtype",
 )
 LATER_SAMPLING = (
+    "noise_per_prompt",
     "guidance_rescale",
     "drop_llm_tokens",
     "long_prompts",

@@ -35,6 +35,12 @@ class Drawing:
     path: Path
 
 
+def noise_seed(config: GenerateConfig, drawing: Drawing) -> int:
+    """The seed of the noise that an image starts from, as `GenerateConfig` says."""
+    first = drawing.prompt_number * config.samples_per_prompt if config.noise_per_prompt else 0
+    return config.seed + first + drawing.sample_index
+
+
 def list_columns(config: GenerateConfig, loader: ModelLoader) -> list[Column]:
     """The models of the run in the order of the grid, each loaded once to know what it is; bases come first.
 

@@ -15,7 +15,7 @@ from llm4gen_data.records import GeneratedImage, Prompt
 from llm4gen_data.runs import atomic_path, finish, package_versions, sha256_file
 from llm4gen_model.generate.config import GenerateConfig
 from llm4gen_model.generate.grid import draw_grid
-from llm4gen_model.generate.plan import Drawing
+from llm4gen_model.generate.plan import Drawing, noise_seed
 
 MAX_GRID_ROWS = 24
 PACKAGES = ("torch", "diffusers", "transformers", "pillow")
@@ -42,7 +42,7 @@ def publish(
         GeneratedImage(
             prompt_id=drawing.prompt.prompt_id,
             prompt=drawing.prompt.prompt,
-            seed=config.seed + drawing.sample_index,
+            seed=noise_seed(config, drawing),
             sample_index=drawing.sample_index,
             model=drawing.column.name,
             path=drawing.path.relative_to(out).as_posix(),

@@ -25,7 +25,7 @@ from llm4gen_model.generate.config import GenerateConfig as GenerateConfig
 from llm4gen_model.generate.config import sampling_identity
 from llm4gen_model.generate.loading import ModelLoader
 from llm4gen_model.generate.metadata import png_info
-from llm4gen_model.generate.plan import Column, Drawing, batches, list_columns, list_drawings
+from llm4gen_model.generate.plan import Column, Drawing, batches, list_columns, list_drawings, noise_seed
 from llm4gen_model.generate.publish import PACKAGES, publish, read_image, write_prompts
 from llm4gen_model.generate.sampling import sample_images
 from llm4gen_model.models import Model
@@ -122,7 +122,7 @@ def _draw(
     images = sample_images(
         model.pipeline,
         embeds,
-        [config.seed + drawing.sample_index for drawing in drawn],
+        [noise_seed(config, drawing) for drawing in drawn],
         num_inference_steps=config.num_inference_steps,
         guidance_scale=config.guidance_scale,
         guidance_rescale=config.guidance_rescale,
@@ -151,7 +151,7 @@ def _about(
         "prompt": drawing.prompt.prompt,
         **({} if upsampled is None else {"upsampled_prompt": upsampled}),
         **sampling_identity(config),
-        "seed": config.seed + drawing.sample_index,
+        "seed": noise_seed(config, drawing),
         "size": list(image.size),
         "scheduler": type(model.pipeline.scheduler).__name__,
         "model": drawing.column.name,

@@ -4,7 +4,7 @@
     python -m pipelines.mini.publish model control-mini runs/mini/control
     python -m pipelines.mini.publish model cam-mini runs/mini/cam
     llm4gen-model generate --model mini --model control-mini --model cam-mini --prompts scenes --n-prompts 500 \\
-        --set guidance_rescale=0.7 --out runs/mini/pictures
+        --set guidance_rescale=0.7 --set noise_per_prompt=true --out runs/mini/pictures
     llm4gen-bench run --suite scenes --images runs/mini/pictures --out runs/mini/scores
     python -m pipelines.mini.publish cards --unet runs/mini/unet --model control-mini=runs/mini/control \\
         --model cam-mini=runs/mini/cam --scores runs/mini/scores
@@ -147,7 +147,7 @@ def training_line(run: Path) -> str:
     """What a run did, from its own files."""
     config = yaml.safe_load((run / "config.yaml").read_text())
     manifest = read_json(run / "manifest.json")
-    lines = read_metrics(run / "metrics.jsonl")
+    lines = [line for line in read_metrics(run / "metrics.jsonl") if "images_per_s" in line]
     batch = config["train_batch_size"]
     starts = [0, *(line["step"] for line in lines)]
     seconds = sum(

@@ -99,6 +99,20 @@ def test_a_run_holds_every_image_its_manifest_and_a_grid(tmp_path: Path, prompts
     assert "torch" in manifest["versions"]
 
 
+def test_noise_per_prompt_gives_every_image_a_noise_of_its_own(tmp_path: Path, prompts: Path) -> None:
+    prompts.write_text("a red cube\na red cube \n")
+    generate(configured(prompts, samples_per_prompt=2, seed=7, noise_per_prompt=True), tmp_path / "own")
+    generate(configured(prompts, samples_per_prompt=2, seed=9), tmp_path / "shared")
+    own, shared = (pq.read_table(tmp_path / name / "images.parquet").to_pylist() for name in ("own", "shared"))
+    assert [row["seed"] for row in own] == [7, 8, 9, 10] * 2
+    assert [row["seed"] for row in shared] == [9, 10] * 4
+    by_seed = {(row["model"], row["seed"]): pixels(tmp_path / "own" / row["path"]) for row in own}
+    for row in shared:
+        distance = np.abs(by_seed[row["model"], row["seed"]] - pixels(tmp_path / "shared" / row["path"])).max()
+        assert distance <= 1
+    assert np.abs(by_seed["fused", 7] - by_seed["fused", 9]).max() > 1
+
+
 def test_images_do_not_depend_on_batch_size_or_on_the_other_models(tmp_path: Path, prompts: Path) -> None:
     generate(configured(prompts, samples_per_prompt=2, batch_size=1), tmp_path / "one")
     generate(configured(prompts, samples_per_prompt=2, batch_size=5, models=["fused"]), tmp_path / "five")
