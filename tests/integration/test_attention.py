@@ -28,7 +28,7 @@ def test_the_bundled_model_shows_where_it_looked(tmp_path: Path) -> None:
     command = ["llm4gen-model", "attention", "--model", "cam-mini", "--steps", 2, "--prompt", PROMPT]
     result = run(*command, "--out", tmp_path / "picture.png", "--words", "teal,brown crescent,gray")
     assert result.returncode == 0, result.stderr
-    assert "3 words, 4 layers, 2 steps" in result.stdout
+    assert "3 words, 7 layers, 2 steps" in result.stdout
     assert Image.open(tmp_path / "picture.png").height >= 2 * 144
     assert_one_line(run(*command, "--out", tmp_path / "other.png", "--words", "cube"), 2, "word 'cube'")
     assert not (tmp_path / "other.png").exists()

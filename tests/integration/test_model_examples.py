@@ -63,7 +63,7 @@ def test_a_controlnet_learns_to_follow_outlines_through_the_cam() -> None:
             scores.append(2 * (drawn & wanted).sum() / (drawn.sum() + wanted.sum()))
         return float(np.mean(scores))
 
-    assert np.mean(names["losses"][-10:]) < np.mean(names["losses"][:10])
+    assert np.mean(names["losses"][-25:]) < np.mean(names["losses"][:25])
     assert agreement(names["followed"]) > agreement(names["ignored"]) + 0.05
 
     # conditioning scale 0 is the plain pipeline: a ControlNet and a CAM do not disturb each other
