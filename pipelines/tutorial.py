@@ -24,10 +24,13 @@ FIGURES = {
     "truth.png": "refined/stats/truth.png",
     "grid.png": "mine/grid.png",
     "attention.png": "attention.png",
+    "several-objects.png": "several/grid.png",
 }
 REPORT, FORM = "scores/report.html", "study/form.html"
-# Typed in for the pictures alone: the page of a human study.
-STUDY = """
+# Typed in for the pictures alone: the start page's grid, and the page of a human study.
+MORE = """
+llm4gen-model generate --model control-mini --model cam-mini --prompts bindings --n-prompts 4 --steps 25 \\
+  --guidance-scale 4 --set guidance_rescale=0.7 --set noise_per_prompt=true --out several
 llm4gen-bench study make --images pictures --n-prompts 12 --set size_px=320 --out study
 llm4gen-bench study form study
 """
@@ -59,9 +62,9 @@ def tutorial(out: Path, figures: Path | None) -> None:
     (out / "transcript.md").write_text("\n".join([*transcript, f"All together: {total_s:.0f} s\n"]), encoding="utf-8")
     click.echo(f"{total_s:.0f} s in all; {out / 'transcript.md'}")
     if figures is not None:
+        type_in(MORE, out)
         for name, source in FIGURES.items():
             shutil.copy(out / source, figures / name)
-        type_in(STUDY, out)
         photograph(out, figures)
 
 
