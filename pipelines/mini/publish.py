@@ -171,6 +171,7 @@ def score_tables(scores: Path) -> str:
     drawn = (
         f"{sampling['num_inference_steps']} steps, guidance {sampling['guidance_scale']:g} "
         f"(rescaled by {sampling.get('guidance_rescale', 0):g}), seed {sampling['seed']}"
+        f"{' on, a noise for every prompt' if sampling.get('noise_per_prompt') else ''}"
     )
     tables = [(scores / "tables" / name).read_text().strip() for name in ("scores.md", "comparison.md")]
     return f"Prompt set `scenes`, one picture a prompt, {drawn}.\n\n" + "\n\n".join(tables)

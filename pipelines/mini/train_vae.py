@@ -2,8 +2,8 @@
 
 Latents are shaped for the model that is to draw them: linear heads read off each of them what stands there, which
 pulls like things together (as VA-VAE does with features of photographs, arXiv 2501.01423), and the decoder gets them
-with noise, so that a drawn latent may be a little wrong. About an hour on one CPU core; the same command again goes on
-from the last checkpoint:
+with noise, so that a drawn latent may be a little wrong. About 40 minutes on one CPU core; the same command again goes
+on from the last checkpoint:
 
     python -m pipelines.mini.train_vae --out runs/mini/vae --images runs/mini/vlm/data
 """
@@ -197,7 +197,7 @@ def train(out: Path, data: Path, n_scenes: int, stage: Stage, threads: int, seed
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Run directory; holds the checkpoint.")
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of rendered scenes. [default: OUT/data]")
 @click.option("--n-scenes", default=80_000, show_default=True, help="Training scenes.")
-@click.option("--minutes", default=60.0, show_default=True, help="Length of the training.")
+@click.option("--minutes", default=40.0, show_default=True, help="Length of the training.")
 @click.option("--steps", default=0, help="Length in steps instead.")
 @click.option("--batch-size", default=16, show_default=True)
 @click.option("--threads", default=1, show_default=True, help="CPU threads.")

@@ -8,7 +8,7 @@ from llm4gen_data.errors import UserError
 from llm4gen_data.runs import read_json
 from llm4gen_data.scenes.render import render
 from llm4gen_data.scenes.sample import Scene
-from pipelines.labels.__main__ import labels
+from pipelines.labels.__main__ import COMMITTED, labels
 from pipelines.labels.sample import draw_sample, image_folders, read_sample
 from tests.unit.benchmarks.factories import prompts_of, scenes, write_manifest
 
@@ -99,3 +99,10 @@ def test_other_pictures_than_the_labelled_ones_are_refused(images: Path, tmp_pat
     (out / "pictures.csv").write_text("number,sha256\n001,\n")
     with pytest.raises(UserError, match="row 1: expected number 001 and a sha256"):
         read_sample(out)
+
+
+def test_the_committed_labels_are_whole() -> None:
+    pictures, seen = read_sample(COMMITTED)
+    assert [picture.number for picture in pictures] == sorted(seen)
+    assert sum(len(objects) for objects in seen.values() if objects is not None) >= 300
+    assert None not in seen.values()
