@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,7 +34,7 @@ def load_config(
     if file is not None:
         origin = str(file)
         try:
-            loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
+            loaded = read_yaml(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{file}: cannot be read: {error}") from error
         except yaml.YAMLError as error:
@@ -46,7 +47,7 @@ def load_config(
         if not equals or not key:
             raise UsageError(f"--set {item!r}: expected key=value")
         try:
-            _put(values, key, yaml.safe_load(text))
+            _put(values, key, read_yaml(text))
         except yaml.YAMLError as error:
             raise UsageError(f"--set {item!r}: the value is not YAML") from error
     for key, value in (flags or {}).items():
@@ -55,6 +56,18 @@ def load_config(
     _refuse_unknown_keys(cls, values, origin)
     values = _merge(defaults or {}, values)
     return _validate(cls, values, origin)
+
+
+def read_yaml(text: str) -> Any:
+    """Plain data of YAML 1.1, but for numbers such as 3e-4, which are text there and numbers in YAML 1.2."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    number = re.compile(r"[-+]?(\d+\.?|\d*\.\d+)[eE][-+]?\d+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+    return yaml.load(text, Loader)
 
 
 def to_plain(config: Any) -> dict[str, Any]:

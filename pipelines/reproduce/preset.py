@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from llm4gen_data.config import load_config
+from llm4gen_data.config import load_config, read_yaml
 from llm4gen_data.errors import UsageError
 
 PRESETS = Path(__file__).parent / "presets"
@@ -160,4 +158,4 @@ def load_preset(name: str, *, quick: bool, sets: tuple[str, ...] = ()) -> Preset
     over = file.with_name(f"{file.stem}-quick.yaml")
     if not over.is_file():
         raise UsageError(f"preset {name!r} has no quick version: {over.name} is not there")
-    return load_config(Preset, over, sets, defaults=yaml.safe_load(file.read_text(encoding="utf-8")))
+    return load_config(Preset, over, sets, defaults=read_yaml(file.read_text(encoding="utf-8")))

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from llm4gen_data.config import flatten, load_config, to_plain
+from llm4gen_data.config import flatten, load_config, read_yaml, to_plain
 from llm4gen_data.errors import UsageError
 
 
@@ -60,3 +60,22 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
         load_config(Outer, file)
     with pytest.raises(UsageError, match=r"none\.yaml"):
         load_config(Outer, tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3e-4", 3e-4),
+        ("-1E5", -1e5),
+        (".5e+2", 50.0),
+        ("2.e3", 2e3),
+        ("1.5e-3", 1.5e-3),
+        ("12", 12),
+        ("e5", "e5"),
+        ("1e", "1e"),
+    ],
+)
+def test_numbers_with_an_exponent_need_no_dot(text: str, value: object) -> None:
+    read = read_yaml(f"options: {{lr: {text}}}")["options"]["lr"]
+    assert read == value
+    assert type(read) is type(value)

@@ -11,30 +11,31 @@ from pipelines.reproduce.preset import load_preset
 from pipelines.reproduce.progress import duration, is_done, mark, seconds_of
 
 PRESET = load_preset("mini", quick=False)
+LOW, HIGH = PRESET.sweep.learning_rates
 
 
 def test_the_sweeps_first_seed_is_not_trained_again(tmp_path: Path) -> None:
     swept = {job.name: job for job in sweep_jobs(PRESET, tmp_path)}
-    choices = default_choices(PRESET) | {"c": Choice(5e-3, 5.0)}
+    choices = default_choices(PRESET) | {"c": Choice(HIGH, 5.0)}
     final = {job.name: job for job in final_jobs(PRESET, tmp_path, choices)}
-    assert final["train/c-lr0.005-seed0"] == swept["train/c-lr0.005-seed0"]
-    assert "train/c-lr0.005-seed4" in final
-    assert "train/c-lr0.0015-seed4" not in final
-    drawn = final["test/c-lr0.005-seed4"].words
+    assert final[f"train/c-lr{HIGH}-seed0"] == swept[f"train/c-lr{HIGH}-seed0"]
+    assert f"train/c-lr{HIGH}-seed4" in final
+    assert f"train/c-lr{LOW}-seed4" not in final
+    drawn = final[f"test/c-lr{HIGH}-seed4"].words
     assert drawn[drawn.index("--guidance-scale") + 1] == "5.0"
     assert final["test/a"].words[final["test/a"].words.index("--model") + 1] == "mini"
 
 
 def test_arms_that_follow_anothers_choice_are_not_swept(tmp_path: Path) -> None:
     assert not [job for job in sweep_jobs(PRESET, tmp_path) if job.name.startswith("train/f-")]
-    choices = default_choices(PRESET) | {"e-minilm": Choice(5e-3, 5.0)}
+    choices = default_choices(PRESET) | {"e-minilm": Choice(HIGH, 5.0)}
     final = {job.name for job in final_jobs(PRESET, tmp_path, choices)}
-    assert {"train/f-lr0.005-seed0", "train/e-minilm-1of8-lr0.005-seed0"} <= final
+    assert {f"train/f-lr{HIGH}-seed0", f"train/e-minilm-1of8-lr{HIGH}-seed0"} <= final
 
 
 def test_every_training_differs_from_the_common_settings_by_its_arm_alone(tmp_path: Path) -> None:
     jobs = {job.name: job for job in final_jobs(PRESET, tmp_path, default_choices(PRESET))}
-    words = jobs["train/g-lr0.0015-seed0"].words
+    words = jobs[f"train/g-lr{LOW}-seed0"].words
     sets = {words[i + 1] for i, word in enumerate(words) if word == "--set"}
     assert {'llm.name="minilm"', 'cam.kind="ella"', 'train="cam+unet"'} < sets
     assert not any(setting.startswith("llm=") for setting in sets)  # the others of the preset stay

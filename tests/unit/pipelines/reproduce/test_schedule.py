@@ -7,21 +7,23 @@ from pipelines.reproduce.preset import load_preset
 from pipelines.reproduce.schedule import needs, next_job, seconds_side_by_side
 from tests.unit.pipelines.reproduce.toy_jobs import toy_job
 
+PRESET = load_preset("mini", quick=False)
+LOW, HIGH = PRESET.sweep.learning_rates
+
 
 def test_a_command_needs_those_that_make_what_it_names(tmp_path: Path) -> None:
-    preset = load_preset("mini", quick=False)
-    first = [*data_jobs(preset, tmp_path), *probe_jobs(preset, tmp_path), *cache_jobs(preset, tmp_path)]
-    first += sweep_jobs(preset, tmp_path)
-    plan = list({job.name: job for job in (*first, *final_jobs(preset, tmp_path, default_choices(preset)))}.values())
+    first = [*data_jobs(PRESET, tmp_path), *probe_jobs(PRESET, tmp_path), *cache_jobs(PRESET, tmp_path)]
+    first += sweep_jobs(PRESET, tmp_path)
+    plan = list({job.name: job for job in (*first, *final_jobs(PRESET, tmp_path, default_choices(PRESET)))}.values())
     needed = needs(plan)
     assert needed["data/pairs"] == needed["data/pairs-750"] == needed["probes/before"] == set()
     assert needed["cache/smollm2-e-smollm2"] == {"data/pairs"}
-    assert needed["train/c-lr0.005-seed0"] == {"data/pairs", "cache/none-b"}
-    assert needed["train/e-minilm-1of8-lr0.0015-seed0"] == {"data/pairs-750", "cache/minilm-e-minilm"}
-    assert needed["sweep/c-g5"] == {"train/c-lr0.0015-seed0", "train/c-lr0.005-seed0"}
+    assert needed[f"train/c-lr{HIGH}-seed0"] == {"data/pairs", "cache/none-b"}
+    assert needed[f"train/e-minilm-1of8-lr{LOW}-seed0"] == {"data/pairs-750", "cache/minilm-e-minilm"}
+    assert needed["sweep/c-g5"] == {f"train/c-lr{LOW}-seed0", f"train/c-lr{HIGH}-seed0"}
     assert needed["sweep/scores-g5"] == {job.name for job in plan if job.name.endswith("-g5")} - {"sweep/scores-g5"}
-    assert needed["test/c-lr0.0015-seed4"] == {"train/c-lr0.0015-seed4"}
-    assert "train/r-lr0.0015-seed0" in needed["probes/after"]
+    assert needed[f"test/c-lr{LOW}-seed4"] == {f"train/c-lr{LOW}-seed4"}
+    assert f"train/r-lr{LOW}-seed0" in needed["probes/after"]
     assert len(needed["test/scores"]) == sum(job.name.startswith("test/") for job in plan) - 1
 
 
