@@ -53,7 +53,7 @@ class SceneReader:
         """No weights: the reader is code, its version is that of the metric."""
         return {
             "metric": "scene_reader",
-            "version": 3,
+            "version": 4,
             "weights": None,
             "preprocessing": "RGB, Lanczos to 64 x 64 px",
             "frame": FRAME,

@@ -3,12 +3,13 @@
 Each region is compared with drawings of every shape in every texture and colour. Where the best of them explains the
 pixels as well as it does in drawn scenes, an attribute is told if its rivals fit clearly worse, else not.
 
-Pictures of generative models are drawn less well: outlines wobble, marks run together, colours are uneven. In a region
-that no drawing explains, each attribute is told by evidence of its own, as a person would: the colour by the pixels as
-mixtures of it and its marks' shade (`shades`), the shape by the region's outline, a little straightened, and how the
-shape fits the pixels there (`silhouettes`), the texture by the pattern of dark pixels, wherever its marks stand
-(`patterns`), the size by the extent of the likeliest shape. The reader abstains where two answers are nearly as
-likely, where no colour is near, and of the shape where even the best covers another area than the region.
+Pictures of generative models are drawn less well: outlines wobble, marks run together or are faint, colours are
+uneven. Where drawings leave something open, or explain a region badly, each attribute is told by evidence of its own,
+as a person would: the colour by the pixels as mixtures of it and its marks' shade (`shades`), the shape by the
+region's outline, a little straightened, and how the shape fits the pixels there (`silhouettes`), the texture by the
+pattern of dark pixels, wherever its marks stand (`patterns`), the size by the extent of the likeliest shape. The
+reader abstains where two answers are nearly as likely, where no colour is near, and of the shape where even the best
+covers another area than the region.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from llm4gen_data.scenes.patterns import texture_of
 from llm4gen_data.scenes.sample import RELATION_MARGIN_PX, Relation
 from llm4gen_data.scenes.segment import CUTS, FOREGROUND_DISTANCE, MIN_AREA_PX, Pixels, find_background, find_regions
 from llm4gen_data.scenes.shades import color_distances, darkness_of
-from llm4gen_data.scenes.silhouettes import likely_shapes
+from llm4gen_data.scenes.silhouettes import likely_shapes, shape_of
 from llm4gen_data.scenes.templates import Pose, pose_of
 from llm4gen_data.scenes.vocabulary import COLORS, FRAME_PX, SHAPES, SIZE_BORDER_PX, TEXTURES, size_of_radius
 
@@ -44,12 +45,11 @@ MIN_RATIO = {"shape": 1.08, "color": 1.2, "texture": 1.15}  # misfit of the best
 MIN_DIFFERENCE_RMS = 2.0  # between the same two
 SIZE_DOUBT_PX = 0.3  # radii this close to the border between small and large are not told
 
-EXPLAINED_RMS = 36.0  # drawn scenes stay below, JPEG and all; above, each attribute is told by its own evidence
-DOUBTFUL_RMS = 16.0  # drawn scenes stay below unless compressed; above, evidence fills in what drawings leave open
+EXPLAINED_RMS = 36.0  # drawn scenes stay below, JPEG and all; above, evidence is believed before drawings
+DOUBTFUL_RMS = 7.0  # above, evidence tells what drawings leave open
+FAINT_RMS = 20.0  # above, where marks may be too faint for drawings, clear evidence of a texture overrules them
 MIN_COLOR_RATIO = 1.04  # of the distances of the nearest two
 MAX_COLOR_DISTANCE = 0.17  # OKLab
-MIN_SHAPE_RATIO = 1.15  # of the misfits of the likeliest two
-MAX_OVERLAP_LOSS = 0.3  # 1 less intersection over union
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,8 @@ def read_scene(image: Image.Image) -> Reading:
         if attempts[-1].is_good():
             break
     best = min(attempts, key=lambda attempt: attempt.error)
-    objects = tuple(_completed(picture, place, o) for o, place in zip(best.objects, best.places, strict=True))
+    seen = zip(best.objects, best.places, best.fitting, strict=True)
+    objects = tuple(_completed(picture, place, o, fitting) for o, place, fitting in seen)
     return Reading(objects, _relations(objects), name)
 
 
@@ -119,6 +120,7 @@ class _Attempt:
 
     objects: tuple[ReadObject, ...]
     places: tuple["_Place", ...]  # of the objects
+    fitting: tuple[str, ...]  # the shape that fits each of them best, told or not
     error: float
     n_stray_pixels: int  # foreground that belongs to no object
 
@@ -147,13 +149,14 @@ def _read_regions(picture: Pixels, background: Pixels, regions: Sequence[NDArray
     everywhere = np.any([np.zeros((FRAME_PX, FRAME_PX), dtype=bool), *regions], axis=0)
     places = tuple(_place(picture, background, region, everywhere & ~region) for region in regions)
     blur = min(BLURS_PX, key=lambda blur: sum(_error_at(place, blur) for place in places))
-    objects = tuple(_read_object(place, blur) for place in places)
+    read = [_read_object(place, blur) for place in places]
+    objects = tuple(o for o, _ in read)
     unexplained = ((picture - background) ** 2).sum(axis=-1)
     for place in places:
         unexplained[place.around.rows, place.around.columns] = 0
     squared = unexplained.sum() + sum(o.rms**2 * len(p.around.rows) for o, p in zip(objects, places, strict=True))
     n_stray_pixels = int((unexplained > (2 * FOREGROUND_DISTANCE) ** 2).sum())
-    return _Attempt(objects, places, float(np.sqrt(squared)), n_stray_pixels)
+    return _Attempt(objects, places, tuple(fitting for _, fitting in read), float(np.sqrt(squared)), n_stray_pixels)
 
 
 def _error_at(place: _Place, blur_px: float) -> float:
@@ -171,22 +174,24 @@ def _place(picture: Pixels, background: Pixels, region: NDArray[np.bool_], other
     return _Place(region, around, sorted(SHAPES, key=lambda shape: rough[shape])[:N_SHAPES_TRIED])
 
 
-def _read_object(place: _Place, blur_px: float) -> ReadObject:
+def _read_object(place: _Place, blur_px: float) -> tuple[ReadObject, str]:
+    """The object as drawings tell it, and the shape that fits best."""
     fits = [_best_fit(shape, place, blur_px) for shape in place.shapes]
     errors = np.stack([f.errors for f in fits])  # [shape, texture, color]
-    pose = fits[int(errors.min(axis=(1, 2)).argmin())].pose
-    size = None if abs(pose.radius - SIZE_BORDER_PX) < SIZE_DOUBT_PX else size_of_radius(pose.radius)
+    best = int(errors.min(axis=(1, 2)).argmin())
+    pose = fits[best].pose
     rms = float(errors.min())
-    return ReadObject(
+    o = ReadObject(
         _told("shape", place.shapes, errors.min(axis=(1, 2))),
         _told("color", list(COLORS), errors.min(axis=(0, 1))),
         _told("texture", TEXTURES, errors.min(axis=(0, 2))),
-        size if rms <= MAX_RMS else None,
+        _size(pose) if rms <= MAX_RMS else None,
         pose.x,
         pose.y,
         pose.radius,
         rms,
     )
+    return o, place.shapes[best]
 
 
 def _best_fit(shape: str, place: _Place, blur_px: float) -> Fit:
@@ -205,33 +210,46 @@ def _told(attribute: str, names: Sequence[str], errors: NDArray[np.float32]) -> 
     return names[best] if clear and errors[best] <= MAX_RMS else None
 
 
-def _completed(picture: Pixels, place: _Place, o: ReadObject) -> ReadObject:
-    """The object as the drawings explain it; where they do not, as its attributes' own evidence tells it."""
+def _completed(picture: Pixels, place: _Place, o: ReadObject, fitting: str) -> ReadObject:
+    """The object as drawings tell it, of which the shape `fitting` fits best, completed by evidence or the reverse."""
+    if o.rms <= DOUBTFUL_RMS:
+        return o
+    seen = _told_by_evidence(picture, place, o)
     if o.rms > EXPLAINED_RMS:
-        return _told_by_evidence(picture, place, o)
-    if o.rms > DOUBTFUL_RMS and not (o.shape and o.color and o.texture):
-        seen = _told_by_evidence(picture, place, o)
-        return replace(o, shape=o.shape or seen.shape, color=o.color or seen.color, texture=o.texture or seen.texture)
-    return o
+        return _joined(seen, o, seen.texture or o.texture)
+    # Of shapes between which drawings leave it open, evidence is believed if it is for the one that fits best.
+    seen = replace(seen, shape=seen.shape if seen.shape == fitting else None)
+    return _joined(o, seen, seen.texture or o.texture if o.rms > FAINT_RMS else o.texture)
 
 
-def _told_by_evidence(picture: Pixels, place: _Place, unexplained: ReadObject) -> ReadObject:
-    """The object of a region that no drawing explains, each attribute told where its own evidence is clear."""
+def _joined(first: ReadObject, second: ReadObject, texture: str | None) -> ReadObject:
+    """The first, and of the second what the first leaves open."""
+    shape, color, size = first.shape or second.shape, first.color or second.color, first.size or second.size
+    return replace(first, shape=shape, color=color, texture=texture, size=size)
+
+
+def _told_by_evidence(picture: Pixels, place: _Place, o: ReadObject) -> ReadObject:
+    """Each attribute where its own evidence is clear; of the shape only if no drawing of `o` explains it."""
     inner = ndimage.binary_erosion(place.region)
     distances = color_distances(picture[inner if inner.sum() >= MIN_AREA_PX else place.region])
     best, second = (float(distance) for distance in np.sort(distances)[:2])
     color = list(COLORS)[int(distances.argmin())]
     color_told = best <= MAX_COLOR_DISTANCE and second >= best * MIN_COLOR_RATIO
-    likeliest, rival = likely_shapes(place.region, place.around, color)[:2]
-    shape_told = likeliest.overlap_loss <= MAX_OVERLAP_LOSS and rival.misfit >= likeliest.misfit * MIN_SHAPE_RATIO
-    pose = likeliest.pose
+    shape, pose = o.shape, Pose(o.x, o.y, o.radius)
+    if shape is None or o.rms > EXPLAINED_RMS:
+        likeliest, rival = likely_shapes(place.region, place.around, color)[:2]
+        shape, pose = shape_of(place.region, likeliest, rival), likeliest.pose
     return ReadObject(
-        likeliest.shape if shape_told else None,
+        shape,
         color if color_told else None,
-        texture_of(darkness_of(picture, color), place.region, pose),
-        None if abs(pose.radius - SIZE_BORDER_PX) < SIZE_DOUBT_PX else size_of_radius(pose.radius),
+        texture_of(darkness_of(picture, color), place.region, pose, o.texture if o.rms <= EXPLAINED_RMS else None),
+        _size(pose),
         pose.x,
         pose.y,
         pose.radius,
-        unexplained.rms,
+        o.rms,
     )
+
+
+def _size(pose: Pose) -> str | None:
+    return None if abs(pose.radius - SIZE_BORDER_PX) < SIZE_DOUBT_PX else size_of_radius(pose.radius)

@@ -19,8 +19,11 @@ MAX_CAST = 40.0  # per channel
 MIN_COST_MARGIN = 0.5
 BRIDGED_BRIGHTNESS = 17.0
 MIN_AREA_PX = 30  # the smallest object, a crescent of radius 8, covers about 95
-MAX_EXTENT_PX = 32  # the largest object and some blur; what is longer may be several that have run together
-MAX_NECK_PX = 10
+MAX_EXTENT_PX = 30  # the largest object and some blur; what is longer may be several that have run together
+MIN_PART_PX = 90  # of what is parted, the smallest object and a little lost
+MIN_SEED_PX = 6  # of a part that is eroded as far as it parts from its neighbour
+NECK_STEP_PX = 0.5
+MIN_THICKNESS_SHARE = 0.7  # what is thinner than this share of a region's thickest part juts out of it
 RIM_PX = 4  # no object lies mostly this close to the frame, but light or dark seams of generated pictures do
 
 
@@ -73,18 +76,35 @@ def _is_seam(mask: NDArray[np.bool_]) -> bool:
 
 
 def _parted(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-    """The region itself, or, where it is longer than any object, the parts on either side of its thinnest necks."""
+    """The region itself, or, where it is longer than any object, its parts on either side of a neck or a shoulder."""
     # What covers half of the picture is no row of objects but another background.
     if max(np.ptp(axis) for axis in np.nonzero(mask)) < MAX_EXTENT_PX or mask.mean() > 0.5:
         return [mask]
-    for depth in range(1, MAX_NECK_PX // 2 + 1):
-        labels, n = ndimage.label(ndimage.binary_erosion(mask, iterations=depth))
-        kept = [k for k in range(1, n + 1) if (labels == k).sum() >= MIN_AREA_PX]
-        if len(kept) > 1:
-            seeds = np.where(np.isin(labels, kept), labels, 0)
-            nearest = ndimage.distance_transform_edt(seeds == 0, return_distances=False, return_indices=True)
-            return [mask & (seeds[tuple(nearest)] == k) for k in kept]
-    return [mask]
+    depth = ndimage.distance_transform_edt(mask)
+    parts = _parted_at_neck(mask, depth) or _parted_at_shoulder(mask, depth)
+    return [part for each in parts for part in _parted(each)] if parts else [mask]
+
+
+def _parted_at_neck(mask: NDArray[np.bool_], depth: NDArray[np.float64]) -> list[NDArray[np.bool_]]:
+    """The parts into which a region of such `depth` falls when eroded, grown back; none if they are no objects."""
+    for level in np.arange(1, depth.max(), NECK_STEP_PX):
+        labels, _ = ndimage.label(depth > level)
+        seeds = np.where(np.bincount(labels.ravel())[labels] >= MIN_SEED_PX, labels, 0)
+        nearest = ndimage.distance_transform_edt(seeds == 0, return_distances=False, return_indices=True)
+        grown = seeds[tuple(nearest)] * mask
+        parts = [grown == k for k in np.unique(grown) if k]
+        if len(parts) > 1 and min(part.sum() for part in parts) >= MIN_PART_PX:
+            return parts
+    return []
+
+
+def _parted_at_shoulder(mask: NDArray[np.bool_], depth: NDArray[np.float64]) -> list[NDArray[np.bool_]]:
+    """The thickest part of a region, and what juts out of it; none if nothing as large as an object does."""
+    reach = MIN_THICKNESS_SHARE * depth.max()
+    thick = ndimage.distance_transform_edt(depth <= reach) <= reach
+    labels, n = ndimage.label(mask & ~thick)
+    jutting = [part for part in (labels == k for k in range(1, n + 1)) if part.sum() >= MIN_PART_PX]
+    return [mask & ~np.any(jutting, axis=0), *jutting] if jutting else []
 
 
 @cache

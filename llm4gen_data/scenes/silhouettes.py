@@ -19,6 +19,11 @@ N_MOVES = 2
 MAX_MOVE_PX = 1.5
 MAX_STRAIN = 0.25  # natural logarithm of the most that a region is stretched or squeezed in any direction
 STRAIN_COST = 0.5
+MAX_OVERLAP_LOSS = 0.3  # 1 less intersection over union; of a shape that is told
+MIN_MISFIT_RATIO = 1.15  # of the likeliest two, for the likeliest to be told
+# A wobbling outline is as far from each of these, but not as near to one as to the other where the two differ.
+ROUND_SHAPES = {"circle", "hexagon", "pentagon", "square"}
+MIN_LEAN = 0.08  # beyond the middle between two of them
 
 _ROWS, _COLUMNS = (axis.ravel() for axis in np.indices((FRAME_PX, FRAME_PX)))
 
@@ -52,6 +57,27 @@ def likely_shapes(region: NDArray[np.bool_], around: Surroundings, color: str) -
         unlike = float(fit(shape, pose, around, PICTURE_BLUR_PX).errors[:, list(COLORS).index(color)].min())
         found.append(Likeness(shape, pose, loss, loss * np.exp(STRAIN_COST * strain) * np.sqrt(apart) * unlike))
     return sorted(found, key=lambda likeness: likeness.misfit)
+
+
+def shape_of(region: NDArray[np.bool_], likeliest: Likeness, rival: Likeness) -> str | None:
+    """The shape of a region given its likeliest two, None if no shape covers it or two are about as likely."""
+    if likeliest.overlap_loss > MAX_OVERLAP_LOSS:
+        return None
+    if rival.misfit >= likeliest.misfit * MIN_MISFIT_RATIO:
+        return likeliest.shape
+    if {likeliest.shape, rival.shape} <= ROUND_SHAPES:
+        lean = _way_between(region, likeliest, rival) - 0.5
+        if abs(lean) >= MIN_LEAN:
+            return likeliest.shape if lean < 0 else rival.shape
+    return None
+
+
+def _way_between(region: NDArray[np.bool_], likeliest: Likeness, rival: Likeness) -> float:
+    """How far a region is on the way from one shape, 0, to another, 1, by the pixels in which these two differ."""
+    rows, columns, soft = _window(region)
+    start, end = (_inside(each.shape, each.pose, rows, columns) for each in (likeliest, rival))
+    way = end - start
+    return float((soft - start) @ way / max(float(way @ way), 1e-6))
 
 
 def _straightened(region: NDArray[np.bool_], shape: str) -> tuple[NDArray[np.bool_], float]:

@@ -62,8 +62,8 @@ def template(shape: str, pose: Pose, blur_px: float, rows: NDArray[np.intp], col
     row_low, row_high, down = _neighbors(rows, pose.y)
     column_low, column_high, right = _neighbors(columns, pose.x)
     row_low, row_high = row_low * SIDE_PX, row_high * SIDE_PX
-    upper = flat[:, row_low + column_low] * (1 - right) + flat[:, row_low + column_high] * right
-    lower = flat[:, row_high + column_low] * (1 - right) + flat[:, row_high + column_high] * right
+    upper = flat.take(row_low + column_low, axis=1) * (1 - right) + flat.take(row_low + column_high, axis=1) * right
+    lower = flat.take(row_high + column_low, axis=1) * (1 - right) + flat.take(row_high + column_high, axis=1) * right
     return np.asarray(upper * (1 - down) + lower * down, dtype=np.float32)
 
 

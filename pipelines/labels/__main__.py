@@ -8,7 +8,7 @@ import click
 
 from llm4gen_data.options import HELP_SETTINGS, one_line_errors
 
-COMMITTED = Path(__file__).parent / "v1"
+COMMITTED = Path(__file__).parent / "v2"
 
 
 @click.group(context_settings=HELP_SETTINGS)

@@ -138,7 +138,7 @@ def test_a_picture_is_read_once_however_many_prompts_it_is_held_against(monkeypa
 
 def test_scores_of_another_version_of_the_reader_are_told_apart() -> None:
     identity = SceneReader().identity()
-    assert (identity["version"], identity["weights"]) == (3, None)
+    assert (identity["version"], identity["weights"]) == (4, None)
 
 
 def test_objects_of_one_shape_are_told_apart_in_words() -> None:

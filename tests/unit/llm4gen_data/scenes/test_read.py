@@ -136,6 +136,38 @@ def test_objects_that_have_run_together_are_two() -> None:
     assert sorted((o.color, o.shape) for o in found) == [("blue", "square"), ("red", "circle")]
 
 
+@pytest.mark.parametrize(("top", "bottom"), [("brown", "brown"), ("orange", "purple")])
+def test_an_object_that_has_grown_into_a_larger_one_is_an_object(top: str, bottom: str) -> None:
+    small = SceneObject("circle", top, "dotted", "small", 28.0, 25.0, 8.5)
+    large = SceneObject("circle", bottom, "dotted", "large", 30.0, 42.0, 13.5)
+    found = read_scene(render(Scene(0, "gray", (small, large)))).objects
+    assert [(o.size, o.color, o.texture, o.shape) for o in found] == [
+        ("small", top, "dotted", "circle"),
+        ("large", bottom, "dotted", "circle"),
+    ]
+
+
+def test_faint_dots_on_a_wobbly_circle_are_told() -> None:
+    told = Counter[str | None]()
+    for seed in range(12):
+        dotted, solid = (distorted(lone("circle", "red", texture), 1.0, seed) for texture in ("dotted", "solid"))
+        told[read_scene(Image.blend(solid, dotted, 0.45)).objects[0].texture] += 1
+    assert told["dotted"] >= 10
+
+
+@pytest.mark.parametrize("shape", ["circle", "hexagon"])
+def test_round_shapes_are_told_although_they_wobble(shape: str) -> None:
+    told = Counter[str | None]()
+    for seed in range(12):
+        told[read_scene(distorted(lone(shape, "pink", "solid"), 1.0, seed)).objects[0].shape] += 1
+    assert told[shape] >= 10
+    assert told.total() - told[shape] - told[None] <= 1
+
+
+def lone(shape: str, color: str, texture: str) -> Scene:
+    return Scene(0, "gray", (SceneObject(shape, color, texture, "large", 32.0, 32.0, 13.5),))
+
+
 def test_a_seam_along_the_frame_is_no_object() -> None:
     picture = render(Scene(0, "beige", ()))
     ImageDraw.Draw(picture).rectangle((0, 0, 63, 63), outline=(255, 255, 150), width=2)
