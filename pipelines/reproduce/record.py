@@ -89,13 +89,13 @@ def _told(row: dict[str, Any], out: Path) -> dict[str, Any]:
     manifest = read_json(folder / "manifest.json")
     lines = read_metrics(folder / "metrics.jsonl")
     rates = sorted(line["images_per_s"] for line in lines if "images_per_s" in line)
-    losses = [line["loss"] for line in lines if "loss" in line]
+    losses = [line["loss"] for line in lines if "loss" in line and line["step"] > 0.75 * manifest["n_steps"]]
     return {
         **row,
         **{key: manifest[key] for key in ("started_at", "finished_at", "machine", "n_steps", "n_pairs", "versions")},
         "weights_sha256": manifest["outputs"],
         "images_per_s": rates[len(rates) // 2] if rates else None,
-        "last_loss": losses[-1] if losses else None,
+        "loss": sum(losses) / len(losses) if losses else None,  # of the last quarter
     }
 
 

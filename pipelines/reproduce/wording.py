@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from benchmarks.report.tables import estimate_text, markdown, p_text
@@ -27,6 +28,8 @@ def results_text(
         "![the arms](results.png)",
         *headline(preset, results),
         "## Arms",
+        "Loss: of the last quarter of the training, mean over seeds. Arms that read the same texts were shown "
+        "the same pairs with the same noise, so that it tells them apart even where pictures do not.",
         markdown(_arm_cells(results, titles)),
         "## Comparisons",
         "Paired by prompt, and by seed where both have the same; p (Holm) allows for all "
@@ -119,10 +122,12 @@ def _p(p: float | None) -> str:
 
 
 def _arm_cells(results: Mapping[str, Any], titles: Mapping[str, str]) -> list[list[str]]:
-    rows = [["arm", "", results["primary"]["kind"], "seeds", "prompts"]]
+    rows = [["arm", "", results["primary"]["kind"], "loss", "seeds", "prompts"]]
     for row in results["arms"]:
+        losses = [run["loss"] for run in results["runs"] if run["arm"] == row["arm"] and run.get("loss") is not None]
+        loss = f"{fmean(losses):.4f}" if losses else "-"
         counts = [str(row["n_seeds"]), str(row["n_prompts"])]
-        rows.append([row["arm"], titles[row["arm"]], estimate_text(row, DIGITS), *counts])
+        rows.append([row["arm"], titles[row["arm"]], estimate_text(row, DIGITS), loss, *counts])
     return rows
 
 

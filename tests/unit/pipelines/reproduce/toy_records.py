@@ -56,7 +56,7 @@ def write_toy_record(record: Path) -> None:
         "commits": ["abc1234"],
         "device": "cpu, a machine",
     }
-    runs = [{"arm": "c", "seed": 0, "run": "c-0"}, {"arm": "c", "seed": 2, "run": "c-2"}]
+    runs = [{"arm": "c", "seed": seed, "run": f"c-{seed}", "loss": loss} for seed, loss in ((0, 0.31), (2, 0.33))]
     jobs = [{"seconds": 3600.0, "finished_at": "2026-01-02T03:04:05+00:00"}]
     write_json(record / "runs.json", {**about, "runs": runs, "jobs": jobs})
     estimate = {"mean": 0.7, "low": 0.6, "high": 0.8}
