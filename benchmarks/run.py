@@ -21,7 +21,7 @@ from benchmarks.journal import ScoreJournal
 from benchmarks.metrics.metric import METRICS, Metric, load_metric
 from benchmarks.publish import publish
 from benchmarks.records import BenchImage
-from benchmarks.report.tables import comparison_cells, markdown, score_cells
+from benchmarks.report.tables import comparison_cells, markdown, score_cells, split_cells
 from benchmarks.scoring import pending_batches, score_images, score_table
 from benchmarks.study.source import study_metrics, with_study
 from benchmarks.suites.suite import SUITES, Suite
@@ -83,6 +83,8 @@ def run(config: BenchConfig, out: Path) -> None:
         print("", markdown(score_cells(results)), sep="\n")
         if results["comparisons"]:
             print(markdown(comparison_cells(results, by_category=False)))
+        if results["splits"]:
+            print(markdown(split_cells(results)))
         print(*results["notes"], f"report: {out / 'report.html'}", sep="\n")
     _refuse_no_score(results)
 
@@ -140,7 +142,9 @@ def _check(config: BenchConfig) -> Suite:
     if config.layout != MANIFEST:
         resolve("image layout", config.layout, IMPORTERS)
     elif config.prompts is not None:
-        raise UsageError(f"--prompts {config.prompts}: a manifest has its own; expected another --layout as well")
+        layouts = ", ".join(name for name in IMPORTERS if name != "folder")
+        where = "--set generate.prompts=FILE" if config.models else f"--layout folder as well (or {layouts})"
+        raise UsageError(f"--prompts {config.prompts}: a manifest has its own prompts; expected {where}")
     if config.models and config.study is not None:
         raise UsageError(f"--study {config.study}: people have seen images that exist; expected --images, not --model")
     if config.models and (config.layout != MANIFEST or config.strict):

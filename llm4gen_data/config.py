@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 from llm4gen_data.errors import UsageError
 
 T = TypeVar("T")
+
+# what people write for a key whose name is not spelled alike
+SHORT_NAMES = {"lr": "learning_rate", "wd": "adam_weight_decay"}
 
 
 def load_config(
@@ -121,11 +124,22 @@ def _refuse_unknown_keys(cls: Any, values: Mapping[str, Any], origin: str, prefi
     names = {field.name for field in dataclasses.fields(cls)}
     for key, value in values.items():
         if key not in names:
-            close = get_close_matches(str(key), names, n=1)
-            hint = f"did you mean {prefix}{close[0]}?" if close else f"known keys: {', '.join(sorted(names))}"
+            close = [f"{prefix}{name}" for name in _close_names(str(key), names)]
+            hint = (
+                f"did you mean {'one of ' * (len(close) > 1)}{', '.join(close)}?"
+                if close
+                else f"known keys: {', '.join(sorted(names))}"
+            )
             raise UsageError(f"{origin}: unknown key {prefix}{key}; {hint}")
         if dataclasses.is_dataclass(types[key]) and isinstance(value, Mapping):
             _refuse_unknown_keys(types[key], value, origin, f"{prefix}{key}.")
+
+
+def _close_names(key: str, names: Collection[str]) -> list[str]:
+    """The names that `key` may stand for: what it is short for, else one spelled alike, else those it is a word of."""
+    if SHORT_NAMES.get(key) in names:
+        return [SHORT_NAMES[key]]
+    return get_close_matches(key, names, n=1) or [name for name in sorted(names) if key in name.split("_")]
 
 
 def _validate(cls: type[T], values: Mapping[str, Any], origin: str) -> T:

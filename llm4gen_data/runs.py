@@ -124,6 +124,10 @@ def _begin_run(out: Path, config: Mapping[str, Any], fingerprint: Mapping[str, A
 
     known = out / "fingerprint.json"
     if known.exists():
+        if command_of(out) != fingerprint["command"]:
+            raise UserError(
+                f"{out}: is a run of {command_of(out)!r}, expected a new folder or a run of {fingerprint['command']!r}"
+            )
         difference = diff(read_json(known), fingerprint)
         if difference:
             raise UserError(
@@ -171,6 +175,14 @@ def finish(
 def is_complete(out: Path) -> bool:
     """Whether the run in `out` is finished."""
     return (out / "manifest.json").exists()
+
+
+def command_of(folder: Path) -> str | None:
+    """The command that works in the run directory `folder`; None if it is none. Raises UserError for a damaged one."""
+    file = folder / "fingerprint.json"
+    known = read_json(file) if file.is_file() else None
+    command: str | None = known.get("command") if isinstance(known, dict) else None
+    return command
 
 
 def package_versions(*names: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from llm4gen_data.errors import UserError
-from llm4gen_data.runs import read_json
+from llm4gen_data.runs import command_of, read_json
 from llm4gen_model.checkpoints import fill, load_cam, load_released_cam, read_tensors
 from llm4gen_model.connectors import Connector
 from llm4gen_model.family import BUNDLED
@@ -49,11 +49,18 @@ def find_folder(name_or_path: str) -> Path | None:
     """The folder with a file that tells its layout: bundled, local, or the hub's copy; None for any other name.
 
     Of the hub's models in the authors' layout or ours, all that is needed is downloaded; of pipelines only the index.
+    Raises UserError for a run directory, and for a path where nothing is.
     """
     bundled = BUNDLED / Path(name_or_path).name if Path(name_or_path).name == name_or_path else None
     for folder in (bundled, Path(name_or_path)):
         if folder is not None and folder.is_dir():
-            return folder if layout_file(folder) is not None else None
+            if layout_file(folder) is None:
+                _refuse_run(folder)
+                return None
+            return folder
+    parent = Path(name_or_path).parent if "/" in name_or_path else None
+    if parent is not None and command_of(parent) == "train":
+        _refuse_run(parent)
     needed = {
         PIPELINE_FILE: [PIPELINE_FILE],
         EXPORT_FILE: [EXPORT_FILE, "cam/*", "unet/*", "lora/*"],
@@ -63,8 +70,24 @@ def find_folder(name_or_path: str) -> Path | None:
         # asks once where hf_hub_download would try for half a minute before it says that there is no hub
         file = layout_file(Path(snapshot_download(name_or_path, allow_patterns=list(needed))))
         return None if file is None else Path(snapshot_download(name_or_path, allow_patterns=needed[file]))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError):
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        if parent is not None and (parent.is_dir() or isinstance(error, HFValidationError)):
+            raise UserError(f"{name_or_path}: no such folder") from error
         return None  # no id, no such model, or no hub to be reached
+
+
+def _refuse_run(folder: Path) -> None:
+    """Raise UserError, with the way to the model, if `folder` is a run directory."""
+    command = command_of(folder)
+    if command == "train" and (folder / "model").is_dir():
+        raise UserError(f"{folder} is a training run; its model is {folder / 'model'}")
+    if command == "train":
+        raise UserError(
+            f"{folder} is a training run without {folder / 'model'} yet; its training has not finished, the same "
+            "command again goes on"
+        )
+    if command is not None:
+        raise UserError(f"{folder}: is a run of {command!r}, expected a model")
 
 
 def layout_file(folder: Path) -> str | None:

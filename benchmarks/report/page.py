@@ -21,7 +21,7 @@ from benchmarks.report.layout import measured_cells, paper_table, published_cell
 from benchmarks.report.plot import axis_of, whiskers
 from benchmarks.report.published import published_for
 from benchmarks.report.scatter import scatter_svg, scatters
-from benchmarks.report.tables import estimate_text, p_text, share_text, split_cells
+from benchmarks.report.tables import SHARES, estimate_text, p_text, share_text, split_cells
 from benchmarks.report.text import visible, visible_text
 from llm4gen_data.runs import write_text
 
@@ -163,7 +163,7 @@ def _comparisons(
                 "text": estimate_text(row, metrics[row["metric"]].digits, sign="+"),
                 "p": p_text(row["p_value"]),
                 "p_holm_text": p_text(row["p_holm"]),
-                "shares": [share_text(row[f"share_{name}"]) for name in ("better", "equal", "worse")],
+                "shares": " / ".join(share_text(row[f"share_{name}"]).removesuffix(" %") for name in SHARES),
                 "plot": whiskers([row], axis_of(alike, "difference"), models, has_labels=row is of_table[-1]),
             }
         )

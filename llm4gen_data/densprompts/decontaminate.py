@@ -100,7 +100,7 @@ def _row(
 
 def _read(file: Path) -> list[str]:
     if file.suffix not in DELIMITERS:
-        return [prompt.prompt for prompt in load_prompts(str(file))]
+        return [prompt.prompt for prompt in load_prompts(str(file), texts_only=True)]
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             table = csv.DictReader(lines, delimiter=DELIMITERS[file.suffix])

@@ -32,12 +32,23 @@ def card(made: Mapping[str, Any], manifest: Mapping[str, Any], texts: Digest, ve
     `made` is the run's fingerprint, `manifest` what its manifest says of the rows, `texts` what they look like.
     """
     return f"""{head(manifest)}
-# LAION-refined
+# {title(texts)}
 
-{manifest["n_rows"]:,} images; `caption` was written by a model, `alt_text` is what the web page said.
+{manifest["n_rows"]:,} images; `caption` was written by a model, {_alt_texts(texts)}.
 
 {how_it_was_made(made, versions)}
 {what_it_holds(manifest, texts)}"""
+
+
+def title(texts: Digest) -> str:
+    """What a data set is called: images without alt texts are no LAION."""
+    return "LAION-refined" if texts.n_words["alt_text"] else "Recaptioned images"
+
+
+def _alt_texts(texts: Digest) -> str:
+    if texts.n_words["alt_text"]:
+        return "`alt_text` is what the web page said"
+    return "`alt_text` is empty: the images came without texts"
 
 
 def head(manifest: Mapping[str, Any], path: str = "data/*.parquet") -> str:
@@ -115,7 +126,7 @@ Errors:
 
 | | texts | mean | 5 % | median | 95 % |
 |---|---|---|---|---|---|
-{NEWLINE.join(_length_row(name, counts) for name, counts in texts.n_words.items())}
+{NEWLINE.join(_length_row(name, n) for name, n in texts.n_words.items() if n or name != "alt_text")}
 
 Captions by their number of words:
 
@@ -125,9 +136,7 @@ Captions by their number of words:
 {_truth(manifest)}
 ## Examples
 
-| alt_text | caption |
-|---|---|
-{NEWLINE.join(f"| {_cell(alt_text)} | {_cell(caption)} |" for alt_text, caption in texts.examples)}
+{_examples(texts)}
 
 Rejected:
 
@@ -194,6 +203,13 @@ Facts that the texts of {truth["n_rows"]:,} drawn scenes tell, against what was 
 |---|{"---|" * (2 * len(truth["scores"]) + 1)}
 {NEWLINE.join(rows)}
 """
+
+
+def _examples(texts: Digest) -> str:
+    if texts.n_words["alt_text"]:
+        rows = [f"| {_cell(alt_text)} | {_cell(caption)} |" for alt_text, caption in texts.examples]
+        return "\n".join(["| alt_text | caption |", "|---|---|", *rows])
+    return "\n".join(["| caption |", "|---|", *(f"| {_cell(caption)} |" for _, caption in texts.examples)])
 
 
 def _share(value: float | None) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
 
-from llm4gen_data.errors import UsageError
+from llm4gen_data.errors import UsageError, UserError
 from llm4gen_data.recaption.captioner import CAPTIONERS, DEFAULT_MODEL, CaptionerSettings, Engine, Sampling
 from llm4gen_data.recaption.gates import Gates
 from llm4gen_data.recaption.instructions import Instruction, parse_instruction
+from llm4gen_data.recaption.presets import PRESETS
 from llm4gen_data.registry import resolve
 
 RUNNERS = {
@@ -64,6 +67,8 @@ def check(config: RecaptionConfig) -> None:
     """Raise UsageError or UserError for what can be seen to be wrong before anything is loaded."""
     resolve("captioner", config.captioner, CAPTIONERS)
     resolve("runner", config.runner, RUNNERS)
+    if config.captioner in ("vllm", "transformers"):
+        _refuse_unknown_name(config.model)
     config.parsed_instructions()
     for name in ("max_pixels", "shard_rows", "n_workers"):
         if getattr(config, name) < 1:
@@ -72,3 +77,14 @@ def check(config: RecaptionConfig) -> None:
         raise UsageError(f"sampling.max_tokens = {config.sampling.max_tokens}: expected at least 1")
     if config.chat_format is not None and "{instruction}" not in config.chat_format:
         raise UsageError(f"chat_format = {config.chat_format!r}: expected a text with {{instruction}} in it")
+
+
+def _refuse_unknown_name(model: str) -> None:
+    """Raise UserError for a name that is neither a preset, a folder, nor of the form owner/name."""
+    if model in PRESETS or "/" in model or Path(model).is_dir():
+        return
+    close = get_close_matches(model, PRESETS, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise UserError(
+        f"model {model!r} is unknown as a captioner: expected one of {', '.join(PRESETS)}, a folder, or a hub id{hint}"
+    )

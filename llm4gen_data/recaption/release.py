@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from llm4gen_data.errors import UserError
 from llm4gen_data.parquet import open_parquet, write_shard
-from llm4gen_data.recaption.card import head, how_it_was_made, what_it_holds
+from llm4gen_data.recaption.card import head, how_it_was_made, title, what_it_holds
 from llm4gen_data.recaption.digest import digest
 from llm4gen_data.recaption.publish import PACKAGES, link
 from llm4gen_data.recaption.webdataset_tars import write_tar
@@ -52,7 +52,7 @@ def release(run_directory: Path, out: Path, form: Form = "captions") -> None:
             write_text(
                 out / "README.md",
                 f"{head(manifest, path='data/*.tar' if form == 'webdataset' else 'data/*.parquet')}\n"
-                f"# LAION-refined\n\n{manifest['n_rows']:,} rows. {FORM_NOTES[form]}\n\n"
+                f"# {title(texts)}\n\n{manifest['n_rows']:,} rows. {FORM_NOTES[form]}\n\n"
                 f"{how_it_was_made(made, versions)}\n{what_it_holds(manifest, texts)}",
             )
             content = {"n_rows": manifest["n_rows"], "outputs": [str(path.relative_to(out)) for path in paths]}

@@ -26,7 +26,7 @@ from llm4gen_data.recaption.shards import Shard
 from llm4gen_data.recaption.status import FAILED_DOWNLOAD, FAILURE_CLASSES, SUCCESS
 from llm4gen_data.recaption.verdicts import check_gates
 from llm4gen_data.registry import resolve
-from llm4gen_data.runs import SCHEMA_VERSION, diff, is_complete, open_run, read_json
+from llm4gen_data.runs import SCHEMA_VERSION, command_of, diff, is_complete, open_run, read_json
 from llm4gen_data.sources.source import Source, absolute, open_source
 
 
@@ -107,7 +107,7 @@ def _beginning_in(planned: Sequence[Shard], rows: tuple[int, int | None]) -> lis
 
 
 def _refuse_other_gates(config: RecaptionConfig, out: Path) -> None:
-    if is_complete(out):
+    if is_complete(out) and command_of(out) == "recaption":
         config_of = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
         changed = diff(config_of.get("gates", {}), to_plain(config.gates))
         if changed:

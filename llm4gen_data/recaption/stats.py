@@ -95,10 +95,12 @@ def _draw_lengths(before: Counter[int], after: Counter[int], path: Path) -> None
     bins = range(0, longest + 5, 4)
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for name, counts, color in (("alt text", before, BEFORE), ("caption", after, AFTER)):
+        if name == "alt text" and not counts:
+            continue  # of images that came without
         words = [min(longest, n) for n in counts]
         label = f"{name}, mean {mean(counts) or 0:.1f} words"
         axes.hist(words, bins, weights=list(counts.values()), color=color, alpha=0.8, label=label)
-    axes.set(xlabel="words", ylabel="images", title="Length before and after")
+    axes.set(xlabel="words", ylabel="images", title="Length before and after" if before else "Length of the captions")
     axes.legend(frameon=False)
     _save(figure, path)
 

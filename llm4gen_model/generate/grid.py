@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,14 +14,31 @@ MARGIN_PIXELS = 12
 FONT_PIXELS = 15
 LINE_PIXELS = 20
 MAX_LINES = 12
+# More prompts are laid side by side in strips if one strip were higher than so many times its width.
+MAX_STRIP_PROMPTS, MAX_HEIGHT_TO_WIDTH = 6, 2
 INK, PAPER = "#202020", "#ffffff"
 
 
 def draw_grid(columns: Sequence[str], prompts: Sequence[str], images: Sequence[Sequence[Image.Image]]) -> Image.Image:
     """The grid as an RGB image; `images` holds a row a prompt, each as long as `columns`.
 
-    Small pictures are enlarged by a whole factor without smoothing, large ones shrunk.
+    Many prompts stand in several strips side by side, to be read down and then to the right. Small pictures are
+    enlarged by a whole factor without smoothing, large ones shrunk.
     """
+    for n_strips in range(1, len(prompts) + 1):
+        n = math.ceil(len(prompts) / n_strips)
+        starts = range(0, len(prompts), n)
+        strips = [_strip(columns, prompts[start : start + n], images[start : start + n]) for start in starts]
+        width, height = sum(strip.width for strip in strips), max(strip.height for strip in strips)
+        if len(prompts) <= MAX_STRIP_PROMPTS or height <= MAX_HEIGHT_TO_WIDTH * width:
+            break
+    sheet = Image.new("RGB", (width, height), PAPER)
+    for number, strip in enumerate(strips):
+        sheet.paste(strip, (number * strip.width, 0))
+    return sheet
+
+
+def _strip(columns: Sequence[str], prompts: Sequence[str], images: Sequence[Sequence[Image.Image]]) -> Image.Image:
     font = text_font()
     width = MARGIN_PIXELS + len(columns) * (CELL_PIXELS + MARGIN_PIXELS)
     texts = [wrapped(prompt, font, width - 2 * MARGIN_PIXELS) for prompt in prompts]

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from llm4gen_data.errors import UserError
 from llm4gen_data.parquet import open_parquet
+from llm4gen_data.runs import command_of
 
 READ_BATCH_ROWS = 256
 
@@ -114,6 +115,12 @@ def open_pairs(path: Path, captions: Mapping[str, float], *, only_kept: bool = T
 def _parquet_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; expected Parquet with images and captions")
+    if (command := command_of(path)) in ("scenes", "download"):
+        raise UserError(
+            f"{path}: is a run of {command!r}; `llm4gen-data recaption {path} --out DIR` makes the data for training"
+        )
     files = sorted((path / "data" if (path / "data").is_dir() else path).glob("*.parquet"))
     if not files:
         raise UserError(f"{path}: expected Parquet with images and captions, or a finished run of recaption")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import yaml
@@ -53,6 +55,7 @@ def write_report(config: TrainConfig, out: Path) -> None:
         is_running=last_step < config.max_train_steps,
         facts=facts(config, trained),
         validation=validation(lines),
+        has_held_out=config.validation_share > 0,
         charts=charts(lines, last_step),
         samples=samples(out / "samples"),
         config=yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True),
@@ -89,17 +92,24 @@ def facts(config: TrainConfig, trained: Sequence[Mapping[str, float]]) -> list[t
         for before, line in zip(steps, trained, strict=False)
     )
     left = seconds / done * (total - done)
-    window = trained[-max(1, len(trained) // 20) :]
     precision = "" if config.mixed_precision == "no" else f", {config.mixed_precision}"
     found = [
         ("Step", f"{done:,} of {total:,}", f"batch {config.train_batch_size}, epoch {last.get('epoch', 0):.2f}"),
-        ("Training loss", f"{sum(line['loss'] for line in window) / len(window):.4f}", "mean of the last twentieth"),
+        ("Training loss", *loss_now_and_first([line["loss"] for line in trained])),
         ("Images per second", f"{rates[len(rates) // 2]:.3g}", f"median, {config.device}{precision}"),
         ("Time in steps", duration(seconds), f"{duration(left)} left" if done < total else "finished"),
     ]
     if "max_memory_gb" in last:
         found.append(("GPU memory", f"{last['max_memory_gb']:.1f} GB", "at most, of the first GPU"))
     return found
+
+
+def loss_now_and_first(losses: Sequence[float]) -> tuple[str, str]:
+    """The mean of the last quarter and, in words, that of the first; single losses scatter with their time steps."""
+    n = math.ceil(len(losses) / 4)
+    if len(losses) < 4:
+        return f"{fmean(losses):.4f}", "mean of all steps"
+    return f"{fmean(losses[-n:]):.4f}", f"in the last quarter of the steps done, {fmean(losses[:n]):.4f} in the first"
 
 
 def validation(lines: Sequence[Mapping[str, float]]) -> dict[str, Any] | None:

@@ -41,7 +41,7 @@ from llm4gen_model.training.loop import train_loop
 from llm4gen_model.training.samples import sample_prompts
 from llm4gen_model.training.tracking import finish_trackers, require_trackers, start_trackers
 from llm4gen_model.training.trained import Denoiser, build_denoiser, trained_parameters
-from llm4gen_model.training.validation import Validator, hold_out
+from llm4gen_model.training.validation import Validator, hold_out, is_held_out
 
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pyarrow")
 
@@ -56,8 +56,8 @@ def train(config: TrainConfig) -> None:
     device = accelerator.device
     config = replace(config, device="cpu" if device.type == "cpu" else str(device))
     torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // accelerator.num_processes))
-    model = build_model(config)
     pairs = open_pairs(config.data, config.captions, only_kept=config.only_kept)
+    model = build_model(config)
     read_long_captions(config, model, pairs)
     fingerprint = {
         "config": fingerprint_of(config, to_plain(config)),
@@ -213,6 +213,9 @@ def _announce(config: TrainConfig, accelerator: Accelerator, model: Model, denoi
     everything: list[Any] = [m for m in model.pipeline.components.values() if isinstance(m, torch.nn.Module)]
     total = trained + sum(p.numel() for m in everything for p in m.parameters() if not p.requires_grad)
     left_out = f" ({pairs.n_left_out:,} rows left out)" if pairs.n_left_out else ""
+    if config.validation_share:
+        n_held_out = sum(is_held_out(sha256, config.validation_share) for sha256 in pairs.table["sha256"].to_pylist())
+        left_out += f", {n_held_out:,} of them held out for validation"
     processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
     click.echo(
         f"{len(pairs):,} pairs{left_out}; trains {config.train}: {trained:,} of {total:,} parameters; "

@@ -34,6 +34,7 @@ PROMPTS = [
 LOCAL = re.compile("file:|data:")
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
+NARROW_DESK = {"width": 1200, "height": 900}
 
 
 class Boxes:
@@ -190,3 +191,14 @@ def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
     page.locator(".open").nth(7).click()
     assert page.evaluate("document.querySelector('dialog').scrollWidth") <= PHONE["width"]
     assert page.locator("#large img").bounding_box()["width"] <= PHONE["width"]
+
+
+@pytest.mark.parametrize("page", [NARROW_DESK], indirect=True)
+def test_tables_need_no_sideways_scrolling_on_a_desk(page: Any) -> None:
+    widths = page.locator(".scroll").evaluate_all("tables => tables.map(one => [one.scrollWidth, one.clientWidth])")
+    assert len(widths) >= 3
+    assert all(needed <= there for needed, there in widths)
+    # of one pair its models are told above the table
+    comparison = page.locator("#comparison ~ .scroll").first
+    assert "model" not in comparison.locator("thead th").all_inner_texts()
+    assert "right of the line ours is better than base" in page.locator("#comparison + p").inner_text()

@@ -16,6 +16,7 @@ from benchmarks.run import run
 from llm4gen_data.errors import UsageError, UserError
 from llm4gen_data.records import Prompt
 from llm4gen_data.runs import sha256_file
+from llm4gen_data.scenes.prompts import scene_prompts
 from llm4gen_model.generate.config import GenerateConfig
 from tests.factories import picture
 from tests.unit.benchmarks.factories import scene_manifest, write_manifest, write_rows
@@ -277,6 +278,19 @@ def test_folders_sampled_differently_are_told(tmp_path: Path, capsys: pytest.Cap
         (folder / "manifest.json").write_text(json.dumps(sampling), encoding="utf-8")
     run(config(tmp_path / "a", tmp_path / "b"), tmp_path / "out")
     assert "Sampled differently: a -> b: guidance_scale: 5.0 -> 7.5" in capsys.readouterr().out
+
+
+def test_the_terminal_tells_of_seen_and_unseen_prompts_with_their_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(config(manifest(tmp_path / "images")), tmp_path / "without")
+    assert "nseen" not in capsys.readouterr().out
+    prompts = scene_prompts(50)
+    folder = write_manifest(tmp_path / "scenes", prompts, {"m": [picture(i) for i in range(len(prompts))]})
+    run(config(folder), tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert "| seen " in printed
+    assert printed.index("| unseen - seen ") < printed.index("Unseen less seen compares different prompts")
 
 
 def test_prompts_that_ask_for_nothing_give_no_scores_and_one_line(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from llm4gen_data.errors import UsageError
 class Inner:
     max_tokens: int = 8
     top_p: float = 1.0
+    learning_rate: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,13 @@ def test_flags_win_over_sets_over_file_over_defaults(tmp_path: Path) -> None:
 def test_round_trip_through_plain_values() -> None:
     config = Outer("a", Inner(3))
     assert load_config(Outer, flags=to_plain(config)) == config
-    assert flatten(to_plain(config)) == {"source": "a", "inner.max_tokens": 3, "inner.top_p": 1.0, "model": None}
+    assert flatten(to_plain(config)) == {
+        "source": "a",
+        "inner.max_tokens": 3,
+        "inner.top_p": 1.0,
+        "inner.learning_rate": 0.1,
+        "model": None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -38,6 +45,9 @@ def test_round_trip_through_plain_values() -> None:
     [
         (["sourec=a"], "unknown key sourec; did you mean source?"),
         (["source=a", "inner.max_tokenz=3"], "unknown key inner.max_tokenz; did you mean inner.max_tokens?"),
+        (["source=a", "inner.lr=3"], "unknown key inner.lr; did you mean inner.learning_rate?"),
+        (["source=a", "inner.tokens=3"], "unknown key inner.tokens; did you mean inner.max_tokens?"),
+        (["source=a", "zzz=3"], "unknown key zzz; known keys: inner, model, source"),
         (["source=a", "inner.max_tokens=many"], "inner.max_tokens = 'many'"),
         (["source=a", "inner"], "expected key=value"),
         (["source=a", "source.b=1"], "holds the value 'a'"),

@@ -71,6 +71,8 @@ def test_sets_are_drawn_by_name_and_by_seed() -> None:
         ("p.jsonl", ['{"text": "a cat"}'], "line 1: empty prompt"),
         ("p.jsonl", ['{"prompt": 7}'], "line 1: prompt is int"),
         ("p.jsonl", ['{"prompt_id": "a", "prompt": "x"}'] * 2, "two prompts have the prompt_id 'a'"),
+        ("p.jsonl", ['{"id": "a", "prompt": "x"}'], "line 1: key 'id' is not known; ids are read from 'prompt_id'"),
+        ("p.jsonl", ['{"promptId": 1, "prompt": "x"}'], "line 1: key 'promptId' is not known"),
         ("p.csv", ["a cat"], "not a file of prompts"),
         ("p.parquet", ["a cat"], "not a Parquet file"),
     ],
@@ -94,6 +96,12 @@ def test_missing_files_columns_and_unknown_sets_are_refused(tmp_path: Path) -> N
         load_prompts(str(tmp_path / "p.parquet"))
     with pytest.raises(UsageError, match="did you mean 'scenes'"):
         load_prompts("scene")
+    with pytest.raises(UsageError, match=r"'a red circle': no such file .*\.txt with one prompt a line, .* of scenes"):
+        load_prompts("a red circle")
+    with pytest.raises(UsageError, match="no such file"):
+        load_prompts("a sign: stop")
+    with pytest.raises(UsageError, match="no such file"):
+        load_prompts("a red circle " * 30)
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
     with pytest.raises(UserError, match="not UTF-8"):
         load_prompts(str(tmp_path / "latin.txt"))
@@ -104,3 +112,12 @@ def test_missing_files_columns_and_unknown_sets_are_refused(tmp_path: Path) -> N
 def test_a_prompt_of_the_most_words_passes(tmp_path: Path) -> None:
     source = text_file(tmp_path, "p.txt", " ".join(["word"] * MAX_PROMPT_WORDS))
     assert load_prompts(source)[0].n_words == MAX_PROMPT_WORDS
+
+
+def test_ids_under_another_key_are_refused_unless_no_one_asks_for_ids(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a"], "prompt": ["a red cat"]}), tmp_path / "p.parquet")
+    with pytest.raises(UserError, match="row 0: key 'id' is not known"):
+        load_prompts(str(tmp_path / "p.parquet"))
+    assert load_prompts(str(tmp_path / "p.parquet"), texts_only=True)[0].prompt == "a red cat"
+    both = text_file(tmp_path, "p.jsonl", '{"id": 7, "prompt_id": "a", "prompt": "a red cat"}')
+    assert load_prompts(both)[0].prompt_id == "a"

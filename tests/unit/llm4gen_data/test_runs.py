@@ -52,7 +52,7 @@ def test_the_same_fingerprint_resumes_another_is_refused_with_a_diff(tmp_path: P
     ):
         pass
     with (
-        pytest.raises(UserError, match=r"command: .recaption. -> .train."),
+        pytest.raises(UserError, match=r"is a run of 'recaption', expected a new folder or a run of 'train'"),
         open_run(out, "train", {}, {"max_pixels": 5}),
     ):
         pass

@@ -204,6 +204,26 @@ def test_folder_with_prompts(tmp_path: Path) -> None:
         folder.read(root, [Prompt("x", "x", "color", 1, None)])
 
 
+def test_whole_numbers_need_not_be_written_alike(tmp_path: Path) -> None:
+    numbered = [Prompt(str(i), f"cat number {i}", "all", 3, None) for i in range(1, 61)]
+    for i in range(1, 61):
+        save(tmp_path / "plain" / f"{i:02d}.png", i)
+        save(tmp_path / "samples" / f"{i:03d}" / "0001.png", i)
+    images, remarks = folder.read(tmp_path / "plain", numbered)
+    assert placed(images) == [(str(i), 0, 0) for i in range(1, 61)]
+    assert images[6].path == "07.png"
+    assert remarks == []
+    assert placed(folder.read(tmp_path / "samples", numbered)[0]) == [(str(i), 1, 1) for i in range(1, 61)]
+
+    save(tmp_path / "plain" / "7.png")
+    with pytest.raises(UserError, match=r"plain: 07\.png and 7\.png are both of prompt '7'"):
+        folder.read(tmp_path / "plain", numbered)
+    apart = [*numbered[:7], Prompt("07", "a dog", "all", 2, None)]
+    images, _ = folder.read(tmp_path / "plain", apart)
+    assert [image.path for image in images[-2:]] == ["7.png", "07.png"]
+    assert images[-1].prompt.prompt_id == "07"
+
+
 def test_strict_decodes_every_picture(tmp_path: Path) -> None:
     root = samples(tmp_path, *running(1))
     cut = root / "samples" / f"{TEXTS[1]}_000001.png"

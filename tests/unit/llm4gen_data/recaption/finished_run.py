@@ -12,7 +12,7 @@ from llm4gen_data.recaption.gates import Gates
 from llm4gen_data.recaption.journal import Answer, Outcome
 from llm4gen_data.runs import open_run
 from llm4gen_data.sources.source import open_source
-from tests.factories import image_parquet
+from tests.factories import image_parquet, picture
 
 
 def finished_run(
@@ -29,6 +29,16 @@ def finished_run(
     outcomes = {number: _outcome(caption, names) for number, caption in enumerate(captions)}
     publish_outcomes(out, asked, outcomes)
     return out
+
+
+def finished_folder(folder: Path, captions: Sequence[str]) -> Path:
+    """The run directory `folder`/run over a folder of pictures without alt texts."""
+    (folder / "pictures").mkdir()
+    for number in range(len(captions)):
+        picture(number).save(folder / "pictures" / f"{number}.png")
+    outcomes = {number: _outcome(caption, ["paper"]) for number, caption in enumerate(captions)}
+    publish_outcomes(folder / "run", RecaptionConfig(str(folder / "pictures"), "dummy"), outcomes)
+    return folder / "run"
 
 
 def publish_outcomes(out: Path, config: RecaptionConfig, outcomes: Mapping[int, Outcome]) -> None:

@@ -11,7 +11,12 @@ from llm4gen_data.recaption import publish
 from llm4gen_data.recaption.gates import Gates
 from llm4gen_data.recaption.journal import Answer, Outcome
 from llm4gen_data.recaption.publish import run_config
-from tests.unit.llm4gen_data.recaption.finished_run import finished_run, publish_outcomes, with_objects
+from tests.unit.llm4gen_data.recaption.finished_run import (
+    finished_folder,
+    finished_run,
+    publish_outcomes,
+    with_objects,
+)
 
 CAPTIONS = [
     "The image shows a red ball on the grass.",
@@ -84,6 +89,19 @@ def test_counts_of_the_manifest_and_the_card(finished: Path) -> None:
     assert "| short_caption | 13 | 3.0 | 3 | 3 | 3 |" in body
     assert "instruction short, version 1" in body
     assert "| refusal | I'm sorry, I cannot describe it. |" in body
+
+
+def test_the_card_of_a_folder_tells_of_no_alt_texts(finished: Path, tmp_path: Path) -> None:
+    with_texts = (finished / "README.md").read_text()
+    assert "# LAION-refined\n" in with_texts
+    assert "`alt_text` is what the web page said" in with_texts
+    assert "| picture 0 | A red ball on the grass. |" in with_texts
+    card = (finished_folder(tmp_path, ["A red ball on the grass."]) / "README.md").read_text()
+    assert "# Recaptioned images\n" in card
+    assert "`alt_text` is empty: the images came without texts" in card
+    assert "LAION" not in card
+    assert "\n| A red ball on the grass. |\n" in card
+    assert "| alt_text |" not in card
 
 
 def test_captions_cannot_break_out_of_the_card(finished: Path) -> None:

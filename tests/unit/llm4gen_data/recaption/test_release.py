@@ -11,7 +11,7 @@ from llm4gen_data.recaption import release as module
 from llm4gen_data.recaption.gates import Gates
 from llm4gen_data.recaption.regate import regate
 from llm4gen_data.recaption.release import push_to_hub, release
-from tests.unit.llm4gen_data.recaption.finished_run import finished_run
+from tests.unit.llm4gen_data.recaption.finished_run import finished_folder, finished_run
 
 CAPTIONS = [None, *(f"Boat number {i} floats on a wide and very calm lake." for i in range(24))]
 
@@ -37,6 +37,11 @@ def test_captions_are_released_without_images(finished: Path, tmp_path: Path, mo
     assert "Without images" in card
     assert "25 rows" in card
     assert str(finished) not in card
+
+
+def test_a_release_of_images_without_alt_texts_is_not_called_laion(tmp_path: Path) -> None:
+    release(finished_folder(tmp_path, ["A dog sits in a boat."]), tmp_path / "out")
+    assert "# Recaptioned images\n" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_datasets_reads_a_release(finished: Path, tmp_path: Path) -> None:

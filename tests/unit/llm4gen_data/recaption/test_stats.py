@@ -1,14 +1,16 @@
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from llm4gen_data.errors import UserError
+from llm4gen_data.recaption import stats as module
 from llm4gen_data.recaption.stats import frequent_objects, frequent_words, stats
 from llm4gen_data.recaption.truth import find_scenes, truth_scores
 from llm4gen_data.scenes.run import write_scenes
-from tests.unit.llm4gen_data.recaption.finished_run import finished_run
+from tests.unit.llm4gen_data.recaption.finished_run import finished_folder, finished_run
 
 CAPTIONS = ["A dog and two boats on a lake.", "A dog sits in a boat.", "The dog dog dog is here.", None]
 
@@ -27,6 +29,21 @@ def test_figures_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "4 rows: success 3, failed_image 1" in capsys.readouterr().out
     with pytest.raises(UserError, match="not complete"):
         stats(tmp_path)
+
+
+def test_lengths_of_alt_texts_are_drawn_where_there_are_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    legends: list[list[str]] = []
+
+    def save(figure: Any, _: Path) -> None:
+        legends.extend(
+            [text.get_text() for text in axes.get_legend().texts] for axes in figure.axes if axes.get_legend()
+        )
+
+    monkeypatch.setattr(module, "_save", save)
+    (tmp_path / "folder").mkdir()
+    stats(finished_folder(tmp_path / "folder", ["A dog sits in a boat."]))
+    stats(finished_run(tmp_path, ["A dog sits in a boat."]))
+    assert legends == [["caption, mean 6.0 words"], ["alt text, mean 2.0 words", "caption, mean 6.0 words"]]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from llm4gen_data.recaption.config import RecaptionConfig
 from llm4gen_data.recaption.run import run
 from llm4gen_data.recaption.verify import verify
 from llm4gen_data.runs import sha256_file
+from llm4gen_data.scenes.run import write_scenes
 from tests.factories import image_folder
 
 
@@ -99,3 +100,10 @@ def test_what_an_unfinished_run_lacks_is_named(out: Path) -> None:
         verify(out)
     with pytest.raises(UserError, match="not a run directory"):
         verify(out / "data")
+
+
+def test_a_run_of_another_command_is_not_captioned_into(tmp_path: Path) -> None:
+    write_scenes(2, 0, tmp_path / "photos", "http://127.0.0.1:8000/", "train")
+    config = RecaptionConfig(str(tmp_path / "photos" / "images"), captioner="dummy")
+    with pytest.raises(UserError, match="is a run of 'scenes', expected a new folder or a run of 'recaption'"):
+        run(config, tmp_path / "photos")

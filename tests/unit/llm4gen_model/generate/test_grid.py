@@ -1,3 +1,4 @@
+import pytest
 from PIL import Image
 
 from llm4gen_model.generate.grid import CELL_PIXELS, MARGIN_PIXELS, MAX_LINES, draw_grid, fitted, text_font, wrapped
@@ -35,3 +36,16 @@ def test_the_grid_has_a_row_a_prompt_and_a_column_a_model() -> None:
     assert grid.width == MARGIN_PIXELS + 2 * (CELL_PIXELS + MARGIN_PIXELS)
     counts = {colour: number for number, colour in grid.getcolors(10**6) or []}
     assert counts[(255, 0, 0)] == counts[(0, 128, 0)] == 3 * CELL_PIXELS**2
+
+
+@pytest.mark.parametrize(
+    ("n_prompts", "n_columns", "n_strips"), [(6, 2, 1), (7, 2, 2), (24, 2, 3), (24, 1, 5), (7, 5, 1)]
+)
+def test_many_prompts_stand_side_by_side_in_strips(n_prompts: int, n_columns: int, n_strips: int) -> None:
+    rows = [[Image.new("RGB", (64, 64), "red")] * n_columns] * n_prompts
+    prompts = ["a prompt that takes several lines under its pictures, as dense ones do; " * 4] * n_prompts
+    grid = draw_grid(["model"] * n_columns, prompts, rows)
+    assert grid.width == n_strips * (MARGIN_PIXELS + n_columns * (CELL_PIXELS + MARGIN_PIXELS))
+    assert n_prompts <= 6 or grid.height <= 2 * grid.width
+    counts = {colour: number for number, colour in grid.getcolors(10**6) or []}
+    assert counts[(255, 0, 0)] == n_prompts * n_columns * CELL_PIXELS**2

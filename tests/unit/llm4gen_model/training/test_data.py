@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm4gen_data.errors import UserError
+from llm4gen_data.scenes.run import write_scenes
 from llm4gen_model.training.data import batch_rows, draw, open_pairs
 from tests.factories import pairs_parquet
 
@@ -101,8 +102,13 @@ def test_data_that_cannot_be_used_is_one_clear_error(tmp_path: Path) -> None:
     path = pairs_parquet(tmp_path / "a.parquet", 3)
     with pytest.raises(UserError, match=r"a\.parquet: has no column 'title'"):
         open_pairs(path, {"title": 1.0})
-    with pytest.raises(UserError, match="expected Parquet"):
+    with pytest.raises(UserError, match="nowhere: no such file or folder"):
         open_pairs(tmp_path / "nowhere", {"caption": 1.0})
+    write_scenes(1, 0, tmp_path / "photos", "http://127.0.0.1:8000/", "train")
+    with pytest.raises(UserError, match=r"photos: is a run of 'scenes'; `llm4gen-data recaption \S+photos --out DIR`"):
+        open_pairs(tmp_path / "photos", {"caption": 1.0})
+    with pytest.raises(UserError, match="expected Parquet"):
+        open_pairs(tmp_path / "photos" / "images", {"caption": 1.0})
     (tmp_path / "b.parquet").write_bytes(b"PAR1 not at all")
     with pytest.raises(UserError, match="not a Parquet file"):
         open_pairs(tmp_path / "b.parquet", {"caption": 1.0})

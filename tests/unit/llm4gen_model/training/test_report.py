@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -7,7 +8,7 @@ from PIL import Image
 from llm4gen_data.runs import write_json
 from llm4gen_model.training.config import TrainConfig
 from llm4gen_model.training.metrics import write_metrics
-from llm4gen_model.training.report import MAX_COLUMNS, validation, write_report
+from llm4gen_model.training.report import MAX_COLUMNS, loss_now_and_first, validation, write_report
 from llm4gen_model.training.samples import sample_grid, sampled_steps
 
 HOSTILE = 'a <script>alert(1)</script> "sign"'
@@ -37,6 +38,7 @@ def test_a_finished_run_is_one_page_that_needs_no_network(config: TrainConfig, t
     page = (tmp_path / "report.html").read_text()
     assert "8 of 8" in page
     assert "base 0.5000" in page
+    assert "0.1339</dd><dd><small>in the last quarter of the steps done, 0.7500 in the first<" in page
     assert "-20.0 %" in page
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert "<script>alert" not in page
@@ -60,8 +62,23 @@ def test_a_run_under_way_has_a_page_that_opens_itself_anew(config: TrainConfig, 
     assert "4 of 8" in page
     assert "0:00:00 left" in page
     assert "Validation loss" not in page
+    assert "--set validation_share=0.1" in page
     assert page.count('src="data:image/png') == 2
     assert sampled_steps(tmp_path / "samples") == [4]
+
+
+def test_the_training_loss_is_a_mean_over_a_quarter_beside_the_first() -> None:
+    assert loss_now_and_first([0.4, 0.3, *[9.0] * 4, 0.2, 0.1]) == (
+        "0.1500",
+        "in the last quarter of the steps done, 0.3500 in the first",
+    )
+    assert loss_now_and_first([0.4, 0.2]) == ("0.3000", "mean of all steps")
+
+
+def test_a_run_that_holds_images_out_is_not_told_to(config: TrainConfig, tmp_path: Path) -> None:
+    write_metrics(tmp_path / "metrics.jsonl", [line for line in lines(4) if "loss" in line])
+    write_report(replace(config, validation_share=0.1), tmp_path)
+    assert "--set validation_share" not in (tmp_path / "report.html").read_text()
 
 
 def test_the_gain_is_that_over_the_base() -> None:

@@ -93,7 +93,9 @@ def test_the_loss_tells_a_better_model(made: Made) -> None:
     assert validation_loss(config, model, denoiser, held_out) < before
 
 
-def test_a_run_compares_with_its_base_and_keeps_its_best(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_compares_with_its_base_and_keeps_its_best(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.undo()  # the report is written here
     held = replace(config, base="mini", train="unet", resolution=64, validation_share=0.4, validation_steps=3)
     run.train(replace(held, checkpoints_keep_best=1, checkpoints_total_limit=1, num_validation_images=2))
@@ -105,6 +107,7 @@ def test_a_run_compares_with_its_base_and_keeps_its_best(config: TrainConfig, mo
     assert f"{best:08d}.pt" in {path.name for path in checkpoints(config.out / "checkpoints")}
     manifest = read_json(config.out / "manifest.json")
     assert manifest["n_pairs"] + manifest["n_held_out"] == 12
+    assert f"12 pairs, {manifest['n_held_out']} of them held out for validation; trains" in capsys.readouterr().out
     assert [len(list((config.out / "samples" / name).glob("*.png"))) for name in ("base", "00000003")] == [2, 2]
     assert "Validation loss" in (config.out / "report.html").read_text()
     # other prompts: what was drawn for the first ones goes

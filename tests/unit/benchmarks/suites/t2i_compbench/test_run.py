@@ -153,7 +153,8 @@ def test_with_a_model_what_is_not_there_is_told_before_drawing(tmp_path: Path) -
 
 def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     for changes, message in (
-        ({"images": (tmp_path,), "prompts": tmp_path / "p.txt"}, "a manifest has its own"),
+        ({"images": (tmp_path,), "prompts": tmp_path / "p.txt"}, "its own prompts; expected --layout folder as well"),
+        ({"models": ("mini",), "prompts": tmp_path / "p.txt"}, "expected --set generate.prompts=FILE"),
         ({"models": ("mini",), "strict": True}, "are for --images"),
         ({"models": ("mini",), "layout": "geneval"}, "are for --images"),
         ({"images": (tmp_path,), "layout": "magic"}, "image layout 'magic' is unknown"),
