@@ -34,7 +34,7 @@ llm4gen-model generate --model control-mini --model cam-mini --prompts bindings 
 llm4gen-bench study make --images pictures --n-prompts 12 --set size_px=320 --out study
 llm4gen-bench study form study
 """
-PAGE_SIZE_PX = (1000, 780)
+PAGE_SIZE_PX = (1200, 900)
 
 
 @click.command(context_settings=HELP_SETTINGS)
