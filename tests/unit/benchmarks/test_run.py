@@ -186,7 +186,7 @@ def test_models_draw_the_suite_s_prompts_into_the_run(tmp_path: Path, monkeypatc
 class Page(HTMLParser):
     """What a browser would make of the page: elements, text by element, and whether every element is closed."""
 
-    VOID = ("meta", "img", "br", "line", "circle", "input", "link")
+    VOID = ("meta", "img", "br", "wbr", "line", "circle", "input", "link")
 
     def __init__(self, path: Path) -> None:
         super().__init__()
