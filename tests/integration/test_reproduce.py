@@ -35,6 +35,7 @@ MICRO = {
     "sweep": {"learning_rates": [1e-3], "guidance_scales": [4.0], "n_prompts": 5},
     "n_prompts": 10,
     "num_inference_steps": 2,
+    "primary": {"least": 0.9},  # out of reach of six steps
     "claim": {"arms": ["o"], "rivals": ["c"], "control": "c", "oracle": "o"},
     "comparisons": [["o", "c"]],
     "probes": {"encoders": ["text:mini"], "n_scenes": 30, "n_twins": 5},
@@ -74,9 +75,9 @@ def test_an_experiment_goes_on_after_ctrl_c_and_ends_in_tables(tmp_path: Path) -
     assert [row["arm"] for row in results["arms"]] == ["c", "o"]
     assert {row["n_seeds"] for row in results["arms"]} == {1, 2}
     assert results["comparisons"][0]["n_prompts"] == 8  # of 3 and 4 objects
-    assert read_json(out / "choices.json")["primary_kind"] in ("all_bound", "bound")
+    assert read_json(out / "choices.json")["primary_kind"] == "bound"
     text = (out / "results" / "results.md").read_text()
-    assert "At the floor" in text  # six steps teach nothing, and that is said
+    assert "At the floor" in text
 
     # tables and figure once more, from what is kept
     again = tmp_path / "again"
