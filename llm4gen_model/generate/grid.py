@@ -25,12 +25,14 @@ def draw_grid(columns: Sequence[str], prompts: Sequence[str], images: Sequence[S
     Many prompts stand in several strips side by side, to be read down and then to the right. Small pictures are
     enlarged by a whole factor without smoothing, large ones shrunk.
     """
+    if len(prompts) <= MAX_STRIP_PROMPTS:
+        return _strip(columns, prompts, images)
     for n_strips in range(1, len(prompts) + 1):
         n = math.ceil(len(prompts) / n_strips)
         starts = range(0, len(prompts), n)
         strips = [_strip(columns, prompts[start : start + n], images[start : start + n]) for start in starts]
         width, height = sum(strip.width for strip in strips), max(strip.height for strip in strips)
-        if len(prompts) <= MAX_STRIP_PROMPTS or height <= MAX_HEIGHT_TO_WIDTH * width:
+        if height <= MAX_HEIGHT_TO_WIDTH * width:
             break
     sheet = Image.new("RGB", (width, height), PAPER)
     for number, strip in enumerate(strips):

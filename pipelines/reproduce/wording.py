@@ -28,8 +28,8 @@ def results_text(
         "![the arms](results.png)",
         *headline(preset, results),
         "## Arms",
-        "Loss: of the last quarter of the training, mean over seeds. Arms that read the same texts were shown "
-        "the same pairs with the same noise, so that it tells them apart even where pictures do not.",
+        "Loss: of the last quarter of the training, mean over the seeds that all arms have. Arms that read the same "
+        "texts of the same pairs saw them with the same noise, so it tells them apart even where pictures do not.",
         markdown(_arm_cells(results, titles)),
         "## Comparisons",
         "Paired by prompt, and by seed where both have the same; p (Holm) allows for all "
@@ -122,10 +122,16 @@ def _p(p: float | None) -> str:
 
 
 def _arm_cells(results: Mapping[str, Any], titles: Mapping[str, str]) -> list[list[str]]:
+    losses: dict[str, dict[int, float]] = {}
+    for run in results["runs"]:
+        if run.get("loss") is not None:
+            losses.setdefault(run["arm"], {})[run["seed"]] = run["loss"]
+    # Losses differ more between seeds, which draw other noise, than between arms.
+    shared = set.intersection(*map(set, losses.values())) if losses else set()
     rows = [["arm", "", results["primary"]["kind"], "loss", "seeds", "prompts"]]
     for row in results["arms"]:
-        losses = [run["loss"] for run in results["runs"] if run["arm"] == row["arm"] and run.get("loss") is not None]
-        loss = f"{fmean(losses):.4f}" if losses else "-"
+        own = losses.get(row["arm"])
+        loss = f"{fmean(own[seed] for seed in shared):.4f}" if own and shared else "-"
         counts = [str(row["n_seeds"]), str(row["n_prompts"])]
         rows.append([row["arm"], titles[row["arm"]], estimate_text(row, DIGITS), loss, *counts])
     return rows

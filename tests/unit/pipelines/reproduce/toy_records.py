@@ -56,7 +56,8 @@ def write_toy_record(record: Path) -> None:
         "commits": ["abc1234"],
         "device": "cpu, a machine",
     }
-    runs = [{"arm": "c", "seed": seed, "run": f"c-{seed}", "loss": loss} for seed, loss in ((0, 0.31), (2, 0.33))]
+    losses = {("c", 0): 0.31, ("c", 2): 0.33, ("o", 0): 0.29}
+    runs = [{"arm": arm, "seed": seed, "run": f"{arm}-{seed}", "loss": loss} for (arm, seed), loss in losses.items()]
     jobs = [{"seconds": 3600.0, "finished_at": "2026-01-02T03:04:05+00:00"}]
     write_json(record / "runs.json", {**about, "runs": runs, "jobs": jobs})
     estimate = {"mean": 0.7, "low": 0.6, "high": 0.8}
