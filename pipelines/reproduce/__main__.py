@@ -53,8 +53,10 @@ NOT_IN_FINGERPRINT = ("costs", "threads", "device")
 )
 @click.option(
     "--record",
+    "records",
+    multiple=True,
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Only write the tables and the figure anew, from the data of an experiment that has run.",
+    help="Only write tables and figure anew, from what is kept of an experiment; repeated: as one, from its parts.",
 )
 @click.option(
     "--page",
@@ -69,7 +71,7 @@ def reproduce(
     dry_run: bool,
     n_jobs: int | None,
     minutes: float | None,
-    record: Path | None,
+    records: tuple[Path, ...],
     page: Path | None,
 ) -> None:
     """Run an experiment from data to tables and figure; stopped at any point, the same command goes on."""
@@ -78,10 +80,16 @@ def reproduce(
 
         write_page(page)
         return
-    if record is not None:
+    if records:
+        from pipelines.reproduce.merge import merge_records
         from pipelines.reproduce.report import write_report
 
-        write_report(record, out or record)
+        if len(records) > 1:
+            if out is None:
+                raise click.UsageError("several --record become one in --out DIR")
+            merge_records(records, out)
+            records = (out,)
+        write_report(records[0], out or records[0])
         return
     if name is None:
         raise click.UsageError("expected --preset NAME, --record DIR, or --page FILE.md")

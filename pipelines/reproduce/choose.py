@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 from benchmarks.comparison.finished import read_run
 from llm4gen_data.runs import write_json
 from pipelines.reproduce.plan import CHOICES, Choice, read_choices, run_name, sweep_scores
-from pipelines.reproduce.preset import Preset
+from pipelines.reproduce.preset import Preset, Primary
 from pipelines.reproduce.record import objects_asked
 
 
@@ -35,7 +36,8 @@ def chosen(preset: Preset, out: Path) -> dict[str, Choice]:
     for name, arm in preset.chosen_arms().items():
         if arm.choice_of is not None:
             choices[name] = choices[arm.choice_of]
-    kind, reached = _primary_kind(preset, out, choices)
+    reached = _reached(preset, out, choices)
+    kind = primary_kind(preset.primary, reached)
     write_json(
         out / CHOICES,
         {
@@ -47,6 +49,11 @@ def chosen(preset: Preset, out: Path) -> dict[str, Choice]:
     )
     click.echo(f"chosen on the validation prompts: {out / CHOICES}; primary end point: {kind}")
     return choices
+
+
+def primary_kind(primary: Primary, reached: Mapping[str, float]) -> str:
+    """The first kind that the best arm brings far enough off the floor; the last one if none does."""
+    return next((kind for kind in primary.kinds if reached[kind] >= primary.least), primary.kinds[-1])
 
 
 def _validation_scores(preset: Preset, out: Path) -> pd.DataFrame:
@@ -66,8 +73,8 @@ def _mean(scores: pd.DataFrame, arm: str, rate: float | None, scale: float) -> f
     return float(own["value"].mean())
 
 
-def _primary_kind(preset: Preset, out: Path, choices: dict[str, Choice]) -> tuple[str, dict[str, float]]:
-    """The first kind that the best arm brings far enough off the floor; the last one if none does."""
+def _reached(preset: Preset, out: Path, choices: dict[str, Choice]) -> dict[str, float]:
+    """What the best arm brings each kind to, on the validation prompts of the primary end point."""
     primary = preset.primary
     reached: dict[str, float] = {}
     for kind in primary.kinds:
@@ -82,5 +89,4 @@ def _primary_kind(preset: Preset, out: Path, choices: dict[str, Choice]) -> tupl
             scores = run.scores[(run.scores["kind"] == kind) & run.scores["prompt_id"].isin(fitting)]
             means += [float(value) for value in scores.groupby("model")["value"].mean().dropna()]
         reached[kind] = max(means)
-    found = next((kind for kind in primary.kinds if reached[kind] >= primary.least), primary.kinds[-1])
-    return found, reached
+    return reached

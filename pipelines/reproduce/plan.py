@@ -203,14 +203,18 @@ def _explaining_jobs(preset: Preset, out: Path, choices: Mapping[str, Choice]) -
     jobs = []
     models = {
         name: _model(preset, out, name, arms[name], choices[arms[name].choice_of or name].learning_rate, 0)
-        for name in (*preset.probes.arms, preset.claim.arms[0])
+        for name in (*preset.probes.arms, *preset.claim.arms)
+        if name in arms
     }
-    if preset.probes.arms:
-        encoders = [f"model:{models[name]}" for name in preset.probes.arms]
+    encoders = [f"model:{models[name]}" for name in preset.probes.arms if name in arms]
+    if encoders:
         jobs.append(_probe_job("probes/after", preset, encoders, out / "probes" / "after.json"))
+    looking = next((models[name] for name in preset.claim.arms if name in arms), None)
+    if looking is None:
+        return jobs
     picture = out / "probes" / "attention.png"
     text = "The picture shows a star and a heart. The first is blue, the second red. The star lies left of the heart."
-    words = (MODEL, "attention", "--model", models[preset.claim.arms[0]], "--prompt", text, "--words")
+    words = (MODEL, "attention", "--model", looking, "--prompt", text, "--words")
     sampling = ("--steps", preset.num_inference_steps, "--out", picture)
     return [*jobs, _job("probes/attention", (*words, "star,heart,blue,red", *sampling), picture, "", "start", 1)]
 

@@ -20,7 +20,8 @@ from pipelines.reproduce.plan import CHOICES, run_name
 from pipelines.reproduce.preset import Preset
 from pipelines.reproduce.progress import markers
 
-PROBES = ("twins.json", "before.json", "after.json", "attention.png")
+RUNS, ATTENTION = "runs.json", "attention.png"
+PROBES = ("twins.json", "before.json", "after.json")
 
 
 def write_record(preset: Preset, out: Path, record: Path, command: str) -> None:
@@ -54,9 +55,9 @@ def write_record(preset: Preset, out: Path, record: Path, command: str) -> None:
     for job in jobs:
         job["words"] = [word.replace(str(out), "OUT") for word in job["words"]]
     commits = list(dict.fromkeys(job["commit"] for job in jobs if job["commit"]))
-    about = {"command": command, "commits": commits, "device": _device(preset.device)}
-    write_json(record / "runs.json", {**about, "runs": [_told(row, out) for row in runs], "jobs": jobs})
-    for name in PROBES:
+    about = {"commands": [command], "commits": commits, "devices": [_device(preset.device)]}
+    write_json(record / RUNS, {**about, "runs": [_told(row, out) for row in runs], "jobs": jobs})
+    for name in (*PROBES, ATTENTION):
         if (out / "probes" / name).is_file():
             shutil.copyfile(out / "probes" / name, record / name)
 

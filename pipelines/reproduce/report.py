@@ -16,9 +16,10 @@ from pipelines.reproduce.figure import draw
 from pipelines.reproduce.numbers import Recorded, numbers
 from pipelines.reproduce.plan import CHOICES
 from pipelines.reproduce.preset import Preset
+from pipelines.reproduce.record import ATTENTION, RUNS
 from pipelines.reproduce.wording import results_text
 
-ATTENTION, FIGURE, RESULTS, RUNS = "attention.png", "results.png", "results.json", "runs.json"
+FIGURE, RESULTS = "results.png", "results.json"
 
 
 def write_report(record: Path, out: Path) -> None:
@@ -99,5 +100,5 @@ def _source(runs: dict[str, Any]) -> str:
     seeds = sorted({run["seed"] for run in runs["runs"]})
     finished = max((job["finished_at"] for job in runs["jobs"]), default="")[:10]
     commit = f"commit {', '.join(runs['commits'])}" if runs["commits"] else "no commit"
-    told = f"{finished}; {runs['device']}; training seeds {seeds[0]} to {seeds[-1]}; {commit}"
-    return f"*{told};* `{runs['command']}`"
+    told = f"{finished}; {', '.join(runs['devices'])}; training seeds {seeds[0]} to {seeds[-1]}; {commit}"
+    return " ".join([f"*{told};*", *(f"`{command}`" for command in runs["commands"])])

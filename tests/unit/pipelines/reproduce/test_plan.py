@@ -49,6 +49,17 @@ def test_language_models_are_cached_once_each(tmp_path: Path) -> None:
     assert [job.name for job in probe_jobs(PRESET, tmp_path)] == ["probes/twins", "probes/before"]
 
 
+def test_a_part_of_the_arms_is_explained_by_its_own(tmp_path: Path) -> None:
+    names = {}
+    for only in (("c", "l"), ("c", "e-smollm2")):
+        part = load_preset("mini", quick=False, sets=(f"only={list(only)}",))
+        names[only] = {job.name: job for job in final_jobs(part, tmp_path, default_choices(part))}
+    assert not [name for name in names["c", "l"] if name.startswith("probes/")]
+    after, looking = (names["c", "e-smollm2"][f"probes/{name}"].words for name in ("after", "attention"))
+    assert [word for word in after if word.startswith("model:")] == [f"model:{looking[looking.index('--model') + 1]}"]
+    assert "e-smollm2" in " ".join(after)
+
+
 def test_options_are_those_of_the_commands(tmp_path: Path) -> None:
     jobs = [*cache_jobs(PRESET, tmp_path), *sweep_jobs(PRESET, tmp_path)]
     for job in jobs:

@@ -45,23 +45,29 @@ def recorded(means: dict[str, float], n_prompts: int = 120) -> Recorded:
     return Recorded(PRESET, pd.DataFrame(rows), prompts, "all_bound", {"all_bound": 0.3})
 
 
-def write_toy_record(record: Path) -> None:
-    """What `record.write_record` would leave of it."""
+def write_toy_record(record: Path, only: tuple[str, ...] = ()) -> None:
+    """What `record.write_record` would leave of it, or of a part with these arms."""
     data = recorded({**MEANS, "e-half": 0.4})
+    scores = data.scores[data.scores["arm"].isin(only or PRESET.arms)]
     record.mkdir(parents=True)
-    (record / "preset.yaml").write_text(yaml.safe_dump(to_plain(replace(PRESET, n_resamples=200))))
-    write_json(record / "choices.json", {"primary_kind": "bound", "reached_on_validation": {"all_bound": 0.01}})
+    plain = to_plain(replace(PRESET, n_resamples=200, only=only))
+    (record / "preset.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    reached = {"all_bound": 0.06 if only == ("o",) else 0.01, "bound": 0.5}
+    choices = {name: {"learning_rate": 1e-3, "guidance_scale": 4.0} for name in only or PRESET.arms}
+    chosen = {"primary_kind": "bound", "reached_on_validation": reached, "choices": choices, "sweep": []}
+    write_json(record / "choices.json", chosen)
     about = {
-        "command": "python -m pipelines.reproduce --preset toy",
+        "commands": ["python -m pipelines.reproduce --preset toy"],
         "commits": ["abc1234"],
-        "device": "cpu, a machine",
+        "devices": ["cpu, a machine"],
     }
     losses = {("c", 0): 0.31, ("c", 2): 0.33, ("o", 0): 0.29}
     runs = [{"arm": arm, "seed": seed, "run": f"{arm}-{seed}", "loss": loss} for (arm, seed), loss in losses.items()]
+    runs = [run for run in runs if run["arm"] in (only or PRESET.arms)]
     jobs = [{"seconds": 3600.0, "finished_at": "2026-01-02T03:04:05+00:00"}]
     write_json(record / "runs.json", {**about, "runs": runs, "jobs": jobs})
     estimate = {"mean": 0.7, "low": 0.6, "high": 0.8}
     skills = [{"skill": skill, "right_prompt": estimate} for skill in ("binding", "relation")]
     write_json(record / "twins.json", {"calibrations": [{"skills": skills}]})  # as `llm4gen-bench calibrate` writes it
-    data.scores.to_parquet(record / "scores.parquet")
+    scores.to_parquet(record / "scores.parquet")
     data.prompts.to_parquet(record / "prompts.parquet")
