@@ -94,22 +94,22 @@ def make_pictures(out: Path, train_steps: int, n_prompts: int) -> None:
     sampling = ("--steps", 25, "--guidance-scale", 4)
     noise = ("--set", "guidance_rescale=0.7", "--set", "noise_per_prompt=true")
     stage(
-        numbered(8, "Draw prompts of several objects from the same noise: without a CAM, with one, with yours"),
-        *(MODEL, "generate", *models, "--model", cam / "model", *sampling, *noise),
-        *("--prompts", "bindings", "--n-prompts", n_prompts, "--out", pictures),
-    )
-    stage(
-        numbered(9, "Read every picture back and hold it against its prompt; compare the models, with intervals"),
-        *(BENCH, "run", "--suite", "scenes", "--images", pictures, "--out", out / "scores"),
-    )
-    stage(
-        numbered(10, "Draw some of the dense prompts: the way is the same, though the mini family knows only shapes"),
+        numbered(8, "Draw some of the dense prompts, though the mini family knows only shapes"),
         *(MODEL, "generate", *models, *sampling, "--prompts", out / "densprompts" / "prompts.parquet"),
         *("--n-prompts", 12, "--out", dense_pictures),
     )
     stage(
-        numbered(11, "Score them by CLIP, whose context cuts nearly every dense prompt"),
+        numbered(9, "Score them by CLIP, whose context cuts nearly every dense prompt"),
         *(BENCH, "run", "--suite", "densprompts", "--images", dense_pictures, "--out", out / "dense-scores"),
+    )
+    stage(
+        numbered(10, "Draw prompts of several objects from the same noise: without a CAM, with one, with yours"),
+        *(MODEL, "generate", *models, "--model", cam / "model", *sampling, *noise),
+        *("--prompts", "bindings", "--n-prompts", n_prompts, "--out", pictures),
+    )
+    stage(
+        numbered(11, "Read every picture back and hold it against its prompt; compare the models, with intervals"),
+        *(BENCH, "run", "--suite", "scenes", "--images", pictures, "--out", out / "scores"),
     )
 
 
