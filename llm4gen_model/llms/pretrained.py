@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import pickle
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from transformers.models.auto import modeling_auto
 
 from llm4gen_data.errors import UserError
 from llm4gen_data.runs import sha256_file
-from llm4gen_model.llm import LLMSettings
+from llm4gen_model.llm import LANGUAGE_MODELS, LLMSettings
 from llm4gen_model.llms.known import KNOWN_MODELS
 from llm4gen_model.llms.last_hidden_states import LastHiddenStates
 from llm4gen_model.llms.rankgen import TOKENIZER, encoder_weights, is_rankgen
@@ -94,9 +95,18 @@ def model_folder(name: str) -> Path:
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
-            f"language model {name!r}: no such folder, and not to be had from the hub: {reason}"
+            f"language model {name!r}: no such folder, and not to be had from the hub: {reason}{_meant(name)}"
         ) from error
     return folder
+
+
+def _meant(name: str) -> str:
+    """What a name without an owner may have been meant to be."""
+    if "/" in name:
+        return ""
+    short = sorted({*LANGUAGE_MODELS, *KNOWN_MODELS})
+    close = get_close_matches(name, short, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; short names are {', '.join(short)}"
 
 
 def package_folder(package: str) -> Path | None:
