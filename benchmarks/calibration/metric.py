@@ -24,6 +24,7 @@ from llm4gen_data.scenes.sample import Split
 
 CHANCE = 0.5
 LEVEL = 0.05
+BETTER = "better than chance"
 # Skills that scenes of any number of objects can show: only what is pooled over these compares numbers of objects.
 ATTRIBUTE_SKILLS = ("color", "shape", "texture", "size")
 ALL_SKILLS, POOLED = "all skills", "attributes"
@@ -188,4 +189,4 @@ def _preferred(right: float, wrong: float) -> float:
 def _verdict(row: Mapping[str, Any], p: float | None) -> str:
     if p is None or p >= LEVEL:
         return "not told from chance"
-    return "better than chance" if row["right_picture"]["mean"] > CHANCE else "worse than chance"
+    return BETTER if row["right_picture"]["mean"] > CHANCE else "worse than chance"

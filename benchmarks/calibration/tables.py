@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.calibration.metric import ALL_SKILLS, ATTRIBUTE_SKILLS, MIN_SCENES, POOLED, VIEWS
@@ -16,14 +17,19 @@ def tell(calibrations: Sequence[Mapping[str, Any]]) -> str:
     """Every calibration with what its columns mean; several of them side by side below."""
     told = [_tell_one(calibration) for calibration in calibrations]
     if len(calibrations) > 1:
-        told.append("\n".join(["right picture, side by side", "", markdown(_side_by_side(calibrations))]))
-        told.append("\n".join([f"{POOLED} by number of objects", "", markdown(_pooled_side_by_side(calibrations))]))
+        told.append("\n".join(["right picture, side by side", "", markdown(side_by_side(calibrations))]))
+        told.append("\n".join([f"{POOLED} by number of objects", "", markdown(pooled_side_by_side(calibrations))]))
     return "\n\n".join(told)
 
 
 def title(calibration: Mapping[str, Any]) -> str:
-    """What tells the calibration from the others: "clip_score, dense prompts"; of a `module:attribute` the latter."""
+    """What tells the calibration from the others: "clip_score, dense prompts".
+
+    A metric `module:attribute` is called by the latter, a model RUN/model by its run.
+    """
     name, replaces, model = calibration["metric"].partition("=")
+    path = Path(model)
+    model = path.parent.name if path.name == "model" and path.parent.name else model
     return f"{name.rpartition(':')[2]}{replaces}{model}, {calibration['length']} prompts"
 
 
@@ -73,7 +79,8 @@ def _objects(n: int) -> str:
     return f"{n} object{'s' if n > 1 else ''}"
 
 
-def _side_by_side(calibrations: Sequence[Mapping[str, Any]]) -> Rows:
+def side_by_side(calibrations: Sequence[Mapping[str, Any]]) -> Rows:
+    """A row a calibration, a column a skill: right picture."""
     skills = [row["skill"] for row in calibrations[0]["skills"] if row["skill"] != ALL_SKILLS]
     rows: Rows = [["metric", *skills]]
     for calibration in calibrations:
@@ -82,7 +89,8 @@ def _side_by_side(calibrations: Sequence[Mapping[str, Any]]) -> Rows:
     return rows
 
 
-def _pooled_side_by_side(calibrations: Sequence[Mapping[str, Any]]) -> Rows:
+def pooled_side_by_side(calibrations: Sequence[Mapping[str, Any]]) -> Rows:
+    """A row a calibration, a column a number of objects: right picture of the pooled skills."""
     numbers = [row["n_objects"] for row in calibrations[0]["by_objects"] if row["skill"] == POOLED]
     rows: Rows = [["metric", *(_objects(n) for n in numbers)]]
     for calibration in calibrations:

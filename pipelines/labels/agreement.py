@@ -98,19 +98,24 @@ def agreement(compared: Sequence[Compared]) -> dict[str, Any]:
     }
 
 
-def tell(result: dict[str, Any]) -> str:
-    """The agreement as tables for people."""
+def agreement_cells(result: dict[str, Any]) -> Rows:
+    """A row an attribute: shares with intervals, and counts."""
     rows: Rows = [["attribute", "agreement", "by picture", "where told", "right", "wrong", "abstained", "missed"]]
     for row in result["agreement"]:
         shares = [_share_text(row[view]) for view in ("agreement", "by_picture", "where_told")]
         rows.append([row["attribute"], *shares, *(str(row[verdict]) for verdict in VERDICTS)])
+    return rows
+
+
+def tell(result: dict[str, Any]) -> str:
+    """The agreement as tables for people."""
     unclear, alone = result["unclear_to_the_eye"], result["seen_by_the_reader_alone"]
     return "\n".join(
         [
             f"{result['n_objects']} objects in {result['n_pictures']} pictures "
             f"({result['n_not_labelled']} more pictures not labelled yet)",
             "",
-            markdown(rows),
+            markdown(agreement_cells(result)),
             "agreement: abstentions and missed objects count against the reader; where told: neither counts. "
             "Brackets: 95 % intervals, Wilson's; by picture: pictures resampled.",
             f"missed: {result['n_missed']} objects that the eye saw, the reader not. Seen by the reader alone: "

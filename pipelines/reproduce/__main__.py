@@ -102,7 +102,7 @@ def reproduce(
         if dry_run:
             show_recipe(recipe, out)
         else:
-            run_recipe(recipe, out, deadline)
+            run_recipe(recipe, out, deadline, command_line(name, quick=False, sets=sets))
         return
     preset = load_preset(name, quick=quick, sets=sets)
     pace = Pace(n_jobs or default_jobs(preset), preset.costs, deadline)
@@ -113,19 +113,19 @@ def reproduce(
     fingerprint = {key: value for key, value in plain.items() if key not in NOT_IN_FINGERPRINT}
     with open_run(out, "reproduce", plain, fingerprint):
         write_text(out / "train.yaml", yaml.safe_dump(preset.train, sort_keys=False))
-        line = [
-            "--preset",
-            name,
-            *(["--quick"] if quick else []),
-            *(word for each in sets for word in ("--set", each)),
-        ]
         try:
-            run_experiment(preset, out, pace, f"python -m pipelines.reproduce {shlex.join(line)}")
+            run_experiment(preset, out, pace, command_line(name, quick=quick, sets=sets))
         except TimeIsUp:
             click.echo(f"Stopped after {minutes:g} minutes. The same command again goes on from here:")
             tell_what_is_left(*phases(preset, out), out, pace)
             return
         finish(out, "reproduce", fingerprint, {"results": "results/results.json"})
+
+
+def command_line(name: str, *, quick: bool, sets: tuple[str, ...]) -> str:
+    """What one would type to have the same again."""
+    given = [word for each in sets for word in ("--set", each)]
+    return f"python -m pipelines.reproduce {shlex.join(['--preset', name, *(['--quick'] if quick else []), *given])}"
 
 
 def default_jobs(preset: Preset) -> int:

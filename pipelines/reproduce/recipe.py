@@ -13,7 +13,7 @@ import yaml
 
 from llm4gen_data.config import load_config, to_plain
 from llm4gen_data.errors import UsageError
-from llm4gen_data.runs import finish, open_run
+from llm4gen_data.runs import finish, open_run, write_json
 from pipelines.reproduce.plan import ALL, Job
 from pipelines.reproduce.progress import duration, is_done, log_of
 from pipelines.reproduce.side_by_side import Pace, TimeIsUp, carry_out, tell_what_is_left
@@ -56,7 +56,7 @@ class Recipe:
 
     def n_gpus(self) -> int:
         """Among how many GPUs commands that can are spread. Raises UsageError for what is no such number."""
-        text = self.variables[N_GPUS]
+        text = self.variables.get(N_GPUS, "1")
         if not text.isdecimal() or int(text) < 1:
             raise UsageError(f"{N_GPUS} = {text!r}: expected a whole number, at least 1")
         return int(text)
@@ -126,15 +126,18 @@ def show_recipe(recipe: Recipe, out: Path) -> None:
     gpu, cpu = f"{hours['gpu']:,.0f} {recipe.gpu} hours", f"{hours['cpu']:,.1f} CPU hours"
     click.echo(f"\nall of it: {gpu}, {cpu}, {disk_gb:,.0f} GB of disk")
     tell_what_is_left(jobs, [], out, Pace(1, costs_of(recipe)))
-    click.echo(f"With {n_gpus} GPUs where a command takes several. {' '.join(recipe.costs.split())}")
+    spread = f"With {n_gpus} GPUs where a command takes several. " if N_GPUS in recipe.variables else ""
+    click.echo(spread + " ".join(recipe.costs.split()))
 
 
-def run_recipe(recipe: Recipe, out: Path, deadline: float | None) -> None:
+def run_recipe(recipe: Recipe, out: Path, deadline: float | None, command: str) -> None:
     """Run the steps that are not done; the same again goes on. Raises UserError for one that fails.
 
+    If steps leave a folder `record`, what ran is noted in it; `command` is the line that began it.
     What may change between two starts is left to the commands themselves, which refuse what would mix two runs.
     """
     from pipelines.reproduce import commands
+    from pipelines.reproduce.record import RUNS, how_it_ran
 
     commands.prepare(recipe.threads)
     fingerprint = {"title": recipe.title, "steps": [step.name for step in recipe.steps]}
@@ -146,6 +149,8 @@ def run_recipe(recipe: Recipe, out: Path, deadline: float | None) -> None:
             click.echo("Stopped, as the time is over. The same command again goes on from here:")
             tell_what_is_left(jobs, [], out, pace)
             return
+        if (out / "record").is_dir():
+            write_json(out / "record" / RUNS, how_it_ran(out, command, "cpu"))
         finish(out, "reproduce", fingerprint, {"makes": {job.name: str(job.out) for job in jobs}})
 
 

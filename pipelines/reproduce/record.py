@@ -51,15 +51,19 @@ def write_record(preset: Preset, out: Path, record: Path, command: str) -> None:
     prompts = pd.DataFrame([prompt_row(prompt) for prompt in run.prompts.values()])
     with atomic_path(record / "prompts.parquet") as temporary:
         prompts.to_parquet(temporary, index=False, compression="zstd")
+    write_json(record / RUNS, {**how_it_ran(out, command, preset.device), "runs": [_told(row, out) for row in runs]})
+    for name in (*PROBES, ATTENTION):
+        if (out / "probes" / name).is_file():
+            shutil.copyfile(out / "probes" / name, record / name)
+
+
+def how_it_ran(out: Path, command: str, device: str) -> dict[str, Any]:
+    """The line that began it, the commits and the device it ran with, and every command with its time."""
     jobs = markers(out)
     for job in jobs:
         job["words"] = [word.replace(str(out), "OUT") for word in job["words"]]
     commits = list(dict.fromkeys(job["commit"] for job in jobs if job["commit"]))
-    about = {"commands": [command], "commits": commits, "devices": [_device(preset.device)]}
-    write_json(record / RUNS, {**about, "runs": [_told(row, out) for row in runs], "jobs": jobs})
-    for name in (*PROBES, ATTENTION):
-        if (out / "probes" / name).is_file():
-            shutil.copyfile(out / "probes" / name, record / name)
+    return {"commands": [command], "commits": commits, "devices": [_device(device)], "jobs": jobs}
 
 
 def objects_asked(spec: str | None) -> int:

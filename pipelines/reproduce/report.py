@@ -44,7 +44,7 @@ def write_results(record: Path, out: Path) -> None:
 def report_text(record: Path, results: dict[str, Any]) -> str:
     """The results of a record in words and tables."""
     preset, runs = read_preset(record), read_json(record / RUNS)
-    return results_text(preset, results, list(_about(preset, runs)), _probes(record), _source(runs))
+    return results_text(preset, results, list(_about(preset, runs)), _probes(record), source_text(runs))
 
 
 def read_preset(record: Path) -> Preset:
@@ -95,10 +95,11 @@ def _about(preset: Preset, runs: dict[str, Any]) -> list[str]:
     ]
 
 
-def _source(runs: dict[str, Any]) -> str:
+def source_text(runs: dict[str, Any]) -> str:
     """What stands below every table: date, device, seeds, commit, command."""
-    seeds = sorted({run["seed"] for run in runs["runs"]})
+    seeds = sorted({run["seed"] for run in runs.get("runs", [])})
+    trained = f"; training seeds {seeds[0]} to {seeds[-1]}" if seeds else ""
     finished = max((job["finished_at"] for job in runs["jobs"]), default="")[:10]
     commit = f"commit {', '.join(runs['commits'])}" if runs["commits"] else "no commit"
-    told = f"{finished}; {', '.join(runs['devices'])}; training seeds {seeds[0]} to {seeds[-1]}; {commit}"
+    told = f"{finished}; {', '.join(runs['devices'])}{trained}; {commit}"
     return " ".join([f"*{told};*", *(f"`{command}`" for command in runs["commands"])])

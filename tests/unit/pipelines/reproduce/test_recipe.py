@@ -14,7 +14,10 @@ from torch.distributed.run import get_args_parser
 from benchmarks.config import BenchConfig
 from llm4gen_data.config import load_config
 from llm4gen_data.errors import UsageError, UserError
+from llm4gen_data.runs import read_json
 from llm4gen_model.training.config import load_train_config
+from pipelines.labels.__main__ import labels
+from pipelines.mini import train_clip
 from pipelines.reproduce import commands
 from pipelines.reproduce.__main__ import reproduce
 from pipelines.reproduce.preset import preset_file
@@ -23,14 +26,15 @@ from pipelines.reproduce.recipe import Recipe, costs_of, is_recipe, load_recipe,
 
 ROOT = Path(__file__).parents[4]
 GROUPS = {"llm4gen-data": "llm4gen_data.cli", "llm4gen-model": "llm4gen_model.cli", "llm4gen-bench": "benchmarks.cli"}
+SCRIPTS: dict[str, click.Command] = {"pipelines.mini.train_clip": train_clip.main, "pipelines.labels": labels}
 NAMES = ("sd15", "sdxl")
-STEPS = [(name, step.name) for name in NAMES for step in load_recipe(preset_file(name)).steps]
+RECIPES = (*NAMES, "trust")
+STEPS = [(name, step.name) for name in RECIPES for step in load_recipe(preset_file(name)).steps]
 
 
 def test_recipes_are_told_from_experiments() -> None:
-    assert [is_recipe(preset_file(name)) for name in ("sd15", "sdxl", "mini", "refinement")] == [True] * 2 + [
-        False
-    ] * 2
+    assert all(is_recipe(preset_file(name)) for name in RECIPES)
+    assert not any(is_recipe(preset_file(name)) for name in ("mini", "refinement"))
 
 
 @pytest.mark.parametrize(("name", "step"), STEPS)
@@ -45,8 +49,11 @@ def test_every_step_is_a_line_that_its_command_takes(
         launcher = get_args_parser().parse_args(words[1:])
         assert (launcher.standalone, launcher.nproc_per_node, launcher.no_python) == (True, "8", True)
         words = [launcher.training_script, *launcher.training_script_args]
-    command: click.Command | None = importlib.import_module(GROUPS[words[0]]).commands
-    arguments = words[1:]
+    command: click.Command | None
+    if words[:2] == ["python", "-m"]:
+        command, arguments = SCRIPTS[words[2]], words[3:]
+    else:
+        command, arguments = importlib.import_module(GROUPS[words[0]]).commands, words[1:]
     while isinstance(command, click.Group):
         _, command, arguments = command.resolve_command(click.Context(command), arguments)
     assert command is not None
@@ -59,7 +66,7 @@ def test_every_step_is_a_line_that_its_command_takes(
         load_config(BenchConfig, None, given["sets"])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_every_step_reads_what_an_earlier_one_makes(name: str, tmp_path: Path) -> None:
     made: set[str] = set()
     for job in recipe_jobs(load_recipe(preset_file(name)), tmp_path):
@@ -159,16 +166,20 @@ def test_a_recipe_stops_at_the_step_that_fails_and_goes_on_from_it(
     lines = [f"python -c {write} {{out}}/a {{text}}", f"python -c {check} {{out}}/a", f"python -c {write} {{out}}/b y"]
     recipe = load_config(Recipe, flags=_recipe(lines))
     with pytest.raises(UserError, match=r"s1 failed with exit code 3.*s1\.log, and the same command goes on"):
-        run_recipe(recipe, out, None)
+        run_recipe(recipe, out, None, "again")
     assert (out / "a").read_text() == "x"
     assert not (out / "b").exists()
     (out / "mended").touch()
     capsys.readouterr()
-    run_recipe(recipe, out, time.monotonic() - 1)
+    run_recipe(recipe, out, time.monotonic() - 1, "again")
     assert "3 jobs, 1 done, 2 left" in capsys.readouterr().out
-    run_recipe(recipe, out, None)
+    (out / "record").mkdir()  # what is kept is told how it came about
+    run_recipe(recipe, out, None, "again")
     told = capsys.readouterr().out
     assert "s0 begins" not in told  # it is done
     assert (out / "b").read_text() == "y"
     assert all(is_done(job, out) for job in recipe_jobs(recipe, out))
     assert (out / "manifest.json").is_file()
+    ran = read_json(out / "record" / "runs.json")
+    assert ran["commands"] == ["again"]
+    assert {job["job"] for job in ran["jobs"]} == {"s0", "s1", "s2"}

@@ -45,6 +45,39 @@ def recorded(means: dict[str, float], n_prompts: int = 120) -> Recorded:
     return Recorded(PRESET, pd.DataFrame(rows), prompts, "all_bound", {"all_bound": 0.3})
 
 
+def write_toy_trust(record: Path) -> None:
+    """What the recipe `trust` would leave: CLIPScore reads dense prompts in part and cannot tell relations."""
+    record.mkdir(parents=True)
+    estimate = {"mean": 0.7, "low": 0.6, "high": 0.8}
+    calibrations = [
+        {
+            "metric": f"clip_score{model}",
+            "length": length,
+            "skills": [
+                {"skill": "color", "right_picture": estimate, "verdict": "better than chance", "cut": cut},
+                {"skill": "relation", "right_picture": estimate, "verdict": verdict, "cut": cut},
+            ],
+            "by_objects": [{"skill": "attributes", "n_objects": n, "right_picture": estimate} for n in (1, 2)],
+        }
+        for model, length, verdict, cut in (
+            ("", "short", "better than chance", 0.0),
+            ("=runs/judge/model", "dense", "not told from chance", 1.0),
+        )
+    ]
+    write_json(record / "calibration.json", {"calibrations": calibrations})
+    agreement = [
+        {
+            "attribute": "size",
+            **{view: {"share": 0.98, "low": 0.95, "high": 0.99} for view in ("agreement", "by_picture", "where_told")},
+            **{"right": 98, "wrong": 1, "abstained": 1, "missed": 0},
+        }
+    ]
+    seen = {"n_objects": 100, "n_pictures": 50, "reader": {"version": 4}, "agreement": agreement}
+    write_json(record / "agreement.json", seen)
+    jobs = [{"seconds": 60.0, "finished_at": "2026-01-02T03:04:05+00:00"}]
+    write_json(record / "runs.json", {"commands": ["trust"], "commits": ["abc"], "devices": ["cpu"], "jobs": jobs})
+
+
 def write_toy_record(record: Path, only: tuple[str, ...] = ()) -> None:
     """What `record.write_record` would leave of it, or of a part with these arms."""
     data = recorded({**MEANS, "e-half": 0.4})
