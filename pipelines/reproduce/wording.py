@@ -33,7 +33,7 @@ def results_text(
         markdown(_arm_cells(results, titles)),
         "## Comparisons",
         "Paired by prompt, and by seed where both have the same; p (Holm) allows for all "
-        f"{len(results['comparisons'])} of these.",
+        f"{len(results['comparisons'])} of these. Difference in loss: of the last quarter of the training, by seed.",
         markdown(_comparison_cells(results)),
         *_probe_parts(probes),
         "## By category of prompt",
@@ -122,10 +122,7 @@ def _p(p: float | None) -> str:
 
 
 def _arm_cells(results: Mapping[str, Any], titles: Mapping[str, str]) -> list[list[str]]:
-    losses: dict[str, dict[int, float]] = {}
-    for run in results["runs"]:
-        if run.get("loss") is not None:
-            losses.setdefault(run["arm"], {})[run["seed"]] = run["loss"]
+    losses = _losses(results)
     # Losses differ more between seeds, which draw other noise, than between arms.
     shared = set.intersection(*map(set, losses.values())) if losses else set()
     rows = [["arm", "", results["primary"]["kind"], "loss", "seeds", "prompts"]]
@@ -138,12 +135,32 @@ def _arm_cells(results: Mapping[str, Any], titles: Mapping[str, str]) -> list[li
 
 
 def _comparison_cells(results: Mapping[str, Any]) -> list[list[str]]:
-    rows = [["arm", "baseline", "difference", "p", "p (Holm)", "seeds", "prompts"]]
+    losses = _losses(results)
+    rows = [["arm", "baseline", "difference", "p", "p (Holm)", "seeds", "prompts", "difference in loss"]]
     for row in results["comparisons"]:
         ps = [p_text(row["p_value"]), p_text(row["p_holm"])]
         counts = [str(row["n_seeds"]), str(row["n_prompts"])]
-        rows.append([row["arm"], row["baseline"], estimate_text(row, DIGITS, sign="+"), *ps, *counts])
+        loss = _loss_difference(losses.get(row["arm"], {}), losses.get(row["baseline"], {}))
+        rows.append([row["arm"], row["baseline"], estimate_text(row, DIGITS, sign="+"), *ps, *counts, loss])
     return rows
+
+
+def _losses(results: Mapping[str, Any]) -> dict[str, dict[int, float]]:
+    """By arm and seed."""
+    losses: dict[str, dict[int, float]] = {}
+    for run in results["runs"]:
+        if run.get("loss") is not None:
+            losses.setdefault(run["arm"], {})[run["seed"]] = run["loss"]
+    return losses
+
+
+def _loss_difference(own: Mapping[int, float], baseline: Mapping[int, float]) -> str:
+    """Its mean over the seeds that both have, and its ends where there are several."""
+    found = [own[seed] - baseline[seed] for seed in sorted(own.keys() & baseline.keys())]
+    if not found:
+        return "-"
+    ends = f" ({min(found):+.4f} to {max(found):+.4f}, {len(found)} seeds)" if len(found) > 1 else " (1 seed)"
+    return f"{fmean(found):+.4f}{ends}"
 
 
 def _pivots(rows: Sequence[Mapping[str, Any]], index: str, by: str) -> Iterator[str]:

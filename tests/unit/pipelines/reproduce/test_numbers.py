@@ -55,7 +55,8 @@ def test_the_report_is_made_of_the_record_alone_and_twice_the_same(tmp_path: Pat
         "| o ",
         "## By kind of fact",
         "exchanged in 0.70 [0.60, 0.80]",
-        "| 0.3100 ",  # of the seed that both arms have
+        "| 0.3100 ",  # of the seed that all arms have
+        "| -0.0150 (-0.0200 to -0.0100, 2 seeds) |",  # e less c, seed by seed
         "| 0.2900 ",
     ):
         assert words in text

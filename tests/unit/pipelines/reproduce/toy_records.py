@@ -94,7 +94,7 @@ def write_toy_record(record: Path, only: tuple[str, ...] = ()) -> None:
         "commits": ["abc1234"],
         "devices": ["cpu, a machine"],
     }
-    losses = {("c", 0): 0.31, ("c", 2): 0.33, ("o", 0): 0.29}
+    losses = {("c", 0): 0.31, ("c", 2): 0.33, ("e", 0): 0.3, ("e", 2): 0.31, ("o", 0): 0.29}
     runs = [{"arm": arm, "seed": seed, "run": f"{arm}-{seed}", "loss": loss} for (arm, seed), loss in losses.items()]
     runs = [run for run in runs if run["arm"] in (only or PRESET.arms)]
     jobs = [{"seconds": 3600.0, "finished_at": "2026-01-02T03:04:05+00:00"}]
