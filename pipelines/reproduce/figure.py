@@ -1,14 +1,18 @@
-"""The arms as points with intervals, best understood beside the table."""
+"""What there is to look at: the arms as points with intervals, and pictures of theirs."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 from llm4gen_data.runs import atomic_path
+from llm4gen_model.generate.grid import draw_grid
 from pipelines.reproduce.preset import Preset
 
 
@@ -34,3 +38,14 @@ def draw(preset: Preset, results: Mapping[str, Any], path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def draw_examples(preset: Preset, examples: pd.DataFrame, prompts: pd.DataFrame, path: Path) -> None:
+    """Draw a row a prompt and a column an arm; prompts that not every arm has a picture of are left out."""
+    pictures = {(row["arm"], row["prompt_id"]): row["image"] for row in examples.to_dict("records")}
+    arms = [name for name in preset.chosen_arms() if name in set(examples["arm"])]
+    texts = dict(zip(prompts["prompt_id"], prompts["prompt"], strict=True))
+    shown = [prompt_id for prompt_id in texts if all((arm, prompt_id) in pictures for arm in arms)]
+    images = [[Image.open(io.BytesIO(pictures[arm, prompt_id])) for arm in arms] for prompt_id in shown]
+    with atomic_path(path) as temporary:
+        draw_grid(arms, [texts[prompt_id] for prompt_id in shown], images).save(temporary, format="png", optimize=True)

@@ -17,7 +17,7 @@ from llm4gen_data.runs import atomic_path, read_json, write_json, write_text
 from pipelines.reproduce.choose import primary_kind
 from pipelines.reproduce.plan import CHOICES
 from pipelines.reproduce.preset import Preset
-from pipelines.reproduce.record import ATTENTION, PROBES, RUNS
+from pipelines.reproduce.record import ATTENTION, EXAMPLES, PROBES, RUNS
 from pipelines.reproduce.report import read_preset
 
 MAY_DIFFER = ("only", "probes", "costs", "threads", "device")
@@ -49,7 +49,10 @@ def merge_records(parts: Sequence[Path], record: Path) -> None:
     write_text(record / "preset.yaml", yaml.safe_dump(to_plain(preset), sort_keys=False, allow_unicode=True))
     write_json(record / CHOICES, choices)
     write_json(record / RUNS, runs)
-    for name, merged in (("prompts.parquet", tables[0]), ("scores.parquet", scores)):
+    merged_tables = {"prompts.parquet": tables[0], "scores.parquet": scores}
+    if found := _found(parts, EXAMPLES):
+        merged_tables[EXAMPLES] = pd.concat([pd.read_parquet(file) for file in found], ignore_index=True)
+    for name, merged in merged_tables.items():
         with atomic_path(record / name) as temporary:
             merged.to_parquet(temporary, index=False, compression="zstd")
 

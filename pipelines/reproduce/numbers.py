@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,7 +53,16 @@ def numbers(recorded: Recorded) -> dict[str, Any]:
         "comparisons": comparisons,
         "claim": _claim(preset, arms, settings),
         "by_category": _by_category(recorded, settings),
-        "by_kind": _by_kind(recorded, settings),
+        "by_kind": [
+            {"kind": kind, "arm": name, **_share(own, name, settings)}
+            for kind, own in _kinds(recorded)
+            for name in own
+        ],
+        "comparisons_by_kind": [
+            {"kind": kind, **row}
+            for kind, own in _kinds(recorded)
+            for row in _compared(own, preset.comparisons, settings)
+        ],
         "efficiency": _efficiency(preset, arms, settings),
     }
 
@@ -145,7 +154,7 @@ def _by_category(recorded: Recorded, settings: Mapping[str, int]) -> list[Row]:
     return rows
 
 
-def _by_kind(recorded: Recorded, settings: Mapping[str, int]) -> list[Row]:
+def _kinds(recorded: Recorded) -> Iterator[tuple[str, dict[str, Arm]]]:
     """Every kind of fact over the prompts that ask for it; also the count where objects are alike."""
     prompts = recorded.prompts
     alike = list(prompts.loc[prompts["has_equal_objects"], "prompt_id"])
@@ -153,11 +162,8 @@ def _by_kind(recorded: Recorded, settings: Mapping[str, int]) -> list[Row]:
     wanted = [(kind, kind, list(prompts["prompt_id"])) for kind in found]
     if "count" in found and alike:
         wanted.append(("count, equal objects", "count", alike))
-    rows = []
     for label, kind, prompt_ids in wanted:
-        arms = matrices(recorded, kind, prompt_ids)
-        rows += [{"kind": label, "arm": name, **_share(arms, name, settings)} for name in arms]
-    return rows
+        yield label, matrices(recorded, kind, prompt_ids)
 
 
 def _efficiency(preset: Preset, arms: Mapping[str, Arm], settings: Mapping[str, int]) -> list[Row]:

@@ -20,7 +20,8 @@ from pipelines.reproduce.plan import CHOICES, run_name
 from pipelines.reproduce.preset import Preset
 from pipelines.reproduce.progress import markers
 
-RUNS, ATTENTION = "runs.json", "attention.png"
+RUNS, ATTENTION, EXAMPLES = "runs.json", "attention.png", "examples.parquet"
+N_EXAMPLES = 2  # prompts of each category, the first ones
 PROBES = ("twins.json", "before.json", "after.json")
 
 
@@ -51,6 +52,8 @@ def write_record(preset: Preset, out: Path, record: Path, command: str) -> None:
     prompts = pd.DataFrame([prompt_row(prompt) for prompt in run.prompts.values()])
     with atomic_path(record / "prompts.parquet") as temporary:
         prompts.to_parquet(temporary, index=False, compression="zstd")
+    with atomic_path(record / EXAMPLES) as temporary:
+        _examples(preset, out, runs, prompts).to_parquet(temporary, index=False)
     write_json(record / RUNS, {**how_it_ran(out, command, preset.device), "runs": [_told(row, out) for row in runs]})
     for name in (*PROBES, ATTENTION):
         if (out / "probes" / name).is_file():
@@ -80,6 +83,21 @@ def prompt_row(prompt: dict[str, Any]) -> dict[str, Any]:
         "has_equal_objects": len(set(facts.objects)) < len(facts.objects),
         "n_relations": len(facts.relations),
     }
+
+
+def _examples(preset: Preset, out: Path, runs: list[dict[str, Any]], prompts: pd.DataFrame) -> pd.DataFrame:
+    """Pictures, as PNG, of the first prompts by the first seed of each arm of the claim."""
+    claim = preset.claim
+    shown = {*claim.arms, *claim.rivals, claim.control, claim.oracle}
+    first = set(prompts.groupby("category", sort=False).head(N_EXAMPLES)["prompt_id"])
+    rows = []
+    for run in runs:
+        if run["arm"] in shown and run["seed"] == 0:
+            folder = out / "test" / "pictures" / run["run"]
+            drawn = pd.read_parquet(folder / "images.parquet", columns=["prompt_id", "path"])
+            for prompt_id, path in drawn[drawn["prompt_id"].isin(first)].itertuples(index=False):
+                rows.append({"arm": run["arm"], "prompt_id": prompt_id, "image": (folder / path).read_bytes()})
+    return pd.DataFrame(rows, columns=["arm", "prompt_id", "image"])
 
 
 def _untrained(preset: Preset) -> list[str]:

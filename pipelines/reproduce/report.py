@@ -12,14 +12,14 @@ from benchmarks.probes.tables import probe_cells, probe_notes
 from llm4gen_data.config import load_config
 from llm4gen_data.errors import UserError
 from llm4gen_data.runs import read_json, write_json, write_text
-from pipelines.reproduce.figure import draw
+from pipelines.reproduce.figure import draw, draw_examples
 from pipelines.reproduce.numbers import Recorded, numbers
 from pipelines.reproduce.plan import CHOICES
 from pipelines.reproduce.preset import Preset
-from pipelines.reproduce.record import ATTENTION, RUNS
+from pipelines.reproduce.record import ATTENTION, EXAMPLES, RUNS
 from pipelines.reproduce.wording import results_text
 
-FIGURE, RESULTS = "results.png", "results.json"
+FIGURE, GRID, RESULTS = "results.png", "examples.png", "results.json"
 
 
 def write_report(record: Path, out: Path) -> None:
@@ -37,8 +37,12 @@ def write_results(record: Path, out: Path) -> None:
     recorded = read_record(record)
     results = numbers(recorded)
     runs = read_json(record / RUNS)["runs"]
-    write_json(out / RESULTS, {"title": recorded.preset.title, **results, "runs": runs})
+    has_examples = (record / EXAMPLES).is_file()
+    told = {"title": recorded.preset.title, **results, "runs": runs, "has_examples": has_examples}
+    write_json(out / RESULTS, told)
     draw(recorded.preset, results, out / FIGURE)
+    if has_examples:
+        draw_examples(recorded.preset, pd.read_parquet(record / EXAMPLES), recorded.prompts, out / GRID)
 
 
 def report_text(record: Path, results: dict[str, Any]) -> str:

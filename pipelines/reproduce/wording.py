@@ -27,6 +27,7 @@ def results_text(
         "of how trainings differ.",
         "![the arms](results.png)",
         *headline(preset, results),
+        *_example_parts(results),
         "## Arms",
         "Loss: of the last quarter of the training, mean over the seeds that all arms have. Arms that read the same "
         "texts of the same pairs saw them with the same noise, so it tells them apart even where pictures do not.",
@@ -41,6 +42,9 @@ def results_text(
         "## By kind of fact",
         "Over all prompts that ask for it.",
         markdown(_pivot(results["by_kind"], "kind")),
+        "The comparisons, kind by kind. Only the primary end point was named for them beforehand: these say where a "
+        "difference lies, and nothing allows for their number.",
+        markdown(_pivot([_as_difference(row) for row in results["comparisons_by_kind"]], "kind", sign="+")),
         *_efficiency_parts(preset, results),
         "## How it was made",
         "\n".join(f"- {line}" for line in about),
@@ -76,6 +80,15 @@ def headline(preset: Preset, results: Mapping[str, Any]) -> Iterator[str]:
         share = row.get("share_of_gain")
         if share is not None:
             yield _share_text(row["arm"], share)
+
+
+def _example_parts(results: Mapping[str, Any]) -> Iterator[str]:
+    if results["has_examples"]:
+        yield (
+            "The first prompts of each category, nothing chosen, by the first seed of the arms of the claim, from the "
+            "same noise:"
+        )
+        yield "![pictures](examples.png)"
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
@@ -169,13 +182,17 @@ def _pivots(rows: Sequence[Mapping[str, Any]], index: str, by: str) -> Iterator[
         yield markdown(_pivot([row for row in rows if row[by] == value], index))
 
 
-def _pivot(rows: Sequence[Mapping[str, Any]], index: str) -> list[list[str]]:
+def _as_difference(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "arm": f"{row['arm']} less {row['baseline']}"}
+
+
+def _pivot(rows: Sequence[Mapping[str, Any]], index: str, sign: str = "") -> list[list[str]]:
     """A row an arm, a column a value of `index`."""
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     columns = list(dict.fromkeys(row[index] for row in rows))
     found = {(row["arm"], row[index]): row for row in rows}
     counts = [str(max(row["n_prompts"] for row in rows if row[index] == column)) for column in columns]
-    body = [[arm, *(estimate_text(found[arm, column], DIGITS) for column in columns)] for arm in arms]
+    body = [[arm, *(estimate_text(found[arm, column], DIGITS, sign=sign) for column in columns)] for arm in arms]
     return [["arm", *columns], *body, ["prompts", *counts]]
 
 

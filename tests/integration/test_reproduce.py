@@ -82,7 +82,7 @@ def test_an_experiment_goes_on_after_ctrl_c_and_ends_in_tables(tmp_path: Path) -
     # tables and figure once more, from what is kept
     again = tmp_path / "again"
     write_report(out / "record", again)
-    for name in ("results.json", "results.md", "results.png"):
+    for name in ("results.json", "results.md", "results.png", "examples.png"):
         assert (again / name).read_bytes() == (out / "results" / name).read_bytes(), name
 
     with pytest.raises(UserError, match="n_prompts: 10 -> 20"):

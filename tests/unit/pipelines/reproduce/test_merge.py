@@ -40,6 +40,9 @@ def test_parts_give_the_numbers_of_the_whole(parts: list[Path], tmp_path: Path) 
     numbers, own = (read_json(record / "results.json") for record in (whole, merged))
     for key in ("arms", "comparisons", "claim", "by_category", "efficiency"):
         assert own[key] == numbers[key], key
+    examples = pd.read_parquet(merged / "examples.parquet")
+    assert set(examples["arm"]) == {"c", "e", "o"}
+    assert (merged / "examples.png").read_bytes() == (whole / "examples.png").read_bytes()
     assert {run["run"] for run in own["runs"]} == {run["run"] for run in numbers["runs"]}
 
 

@@ -22,6 +22,9 @@ def test_a_gain_is_found_against_the_best_rival_and_as_a_share() -> None:
     assert 0.4 < claim["share_of_gain"]["mean"] < 0.9
     assert {row["category"] for row in found["by_category"]} == {"dense", "short"}
     assert [row["n_pairs"] for row in found["efficiency"]] == [50, 8000]
+    by_kind = {(row["kind"], row["arm"], row["baseline"]): row["mean"] for row in found["comparisons_by_kind"]}
+    shares = {(row["kind"], row["arm"]): row["mean"] for row in found["by_kind"]}
+    assert by_kind["bound", "e", "r"] == pytest.approx(shares["bound", "e"] - shares["bound", "r"])
     assert all(row["p_holm"] >= row["p_value"] for row in found["comparisons"])
     text = " ".join(headline(PRESET, found))
     assert "A gain that chance does not explain." in text
@@ -44,7 +47,7 @@ def test_the_report_is_made_of_the_record_alone_and_twice_the_same(tmp_path: Pat
     write_toy_record(record)
     for out in ("one", "two"):
         write_report(record, tmp_path / out)
-    for name in ("results.json", "results.md", "results.png"):
+    for name in ("results.json", "results.md", "results.png", "examples.png"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     text = (tmp_path / "one" / "results.md").read_text()
     assert "`all_bound`, reached 1.0% at best on the validation prompts" in text
@@ -56,6 +59,8 @@ def test_the_report_is_made_of_the_record_alone_and_twice_the_same(tmp_path: Pat
         "## By kind of fact",
         "exchanged in 0.70 [0.60, 0.80]",
         "| 0.3100 ",  # of the seed that all arms have
+        "| e less c ",
+        "![pictures](examples.png)",
         "| -0.0150 (-0.0200 to -0.0100, 2 seeds) |",  # e less c, seed by seed
         "| 0.2900 ",
     ):

@@ -1,11 +1,13 @@
 """A record of an experiment that never ran, with arms as good as a test wants them."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
+from PIL import Image
 
 from llm4gen_data.config import to_plain
 from llm4gen_data.runs import write_json
@@ -36,6 +38,7 @@ def recorded(means: dict[str, float], n_prompts: int = 120) -> Recorded:
     ]
     prompts = pd.DataFrame(
         {
+            "prompt": [f"prompt {number}" for number in range(n_prompts)],
             "prompt_id": [f"p{number}" for number in range(n_prompts)],
             "category": ["dense", "short"] * (n_prompts // 2),
             "n_objects": [2 + number % 3 for number in range(n_prompts)],
@@ -102,5 +105,10 @@ def write_toy_record(record: Path, only: tuple[str, ...] = ()) -> None:
     estimate = {"mean": 0.7, "low": 0.6, "high": 0.8}
     skills = [{"skill": skill, "right_prompt": estimate} for skill in ("binding", "relation")]
     write_json(record / "twins.json", {"calibrations": [{"skills": skills}]})  # as `llm4gen-bench calibrate` writes it
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(picture, "png")
+    shown = [(arm, f"p{number}") for arm in ("c", "e", "o") if arm in (only or PRESET.arms) for number in range(2)]
+    examples = [{"arm": arm, "prompt_id": prompt_id, "image": picture.getvalue()} for arm, prompt_id in shown]
+    pd.DataFrame(examples, columns=["arm", "prompt_id", "image"]).to_parquet(record / "examples.parquet")
     scores.to_parquet(record / "scores.parquet")
     data.prompts.to_parquet(record / "prompts.parquet")
