@@ -16,15 +16,17 @@ from pipelines.reproduce.plan import Job
 # Seconds on one core, but for `recaption`, which takes all; see docs/reproduce.md. A preset's own `costs` win.
 COSTS = {
     "start": 3.0,
-    "pairs": 0.01,
+    "pairs": 0.005,
     "recaption": 0.03,
     "train": 0.40,
-    "generate": 0.25,
-    "score": 0.23,
-    "twins": 0.3,
-    "probe": 0.2,
-    "cache": 0.07,
-    "cache.none": 0.01,
+    "generate": 0.17,
+    "score": 0.20,
+    "twins": 0.05,
+    "probe": 0.08,
+    "cache": 0.08,
+    "cache.none": 0.004,
+    "cache.clip": 0.006,
+    "cache.scene-graph": 0.007,
     "cache.smollm2": 0.5,
 }
 

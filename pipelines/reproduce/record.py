@@ -21,7 +21,7 @@ from pipelines.reproduce.preset import Preset
 from pipelines.reproduce.progress import markers
 
 RUNS, ATTENTION, EXAMPLES = "runs.json", "attention.png", "examples.parquet"
-N_EXAMPLES = 2  # prompts of each category, the first ones
+N_EXAMPLES = 1  # prompts of each category, the first ones
 PROBES = ("twins.json", "before.json", "after.json")
 
 

@@ -85,7 +85,7 @@ def headline(preset: Preset, results: Mapping[str, Any]) -> Iterator[str]:
 def _example_parts(results: Mapping[str, Any]) -> Iterator[str]:
     if results["has_examples"]:
         yield (
-            "The first prompts of each category, nothing chosen, by the first seed of the arms of the claim, from the "
+            "The first prompt of each category, nothing chosen, by the first seed of the arms of the claim, from the "
             "same noise:"
         )
         yield "![pictures](examples.png)"

@@ -1,5 +1,6 @@
 """The page of results is what the command makes of the records beside it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,15 @@ def test_the_committed_page_is_what_the_command_makes() -> None:
     assert PAGE.is_file() == bool(records(PAGE))
     if PAGE.is_file():
         assert PAGE.read_text(encoding="utf-8") == page_text(PAGE)
+
+
+def test_the_estimates_of_the_readme_are_those_of_the_page() -> None:
+    readme = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
+    told = readme[readme.index("**Is it the language model?**") :].partition("\n\nSo ")[0]
+    estimates = re.findall(r"\d\.\d{3} \[[^]]+\]", told)
+    assert len(estimates) == 18
+    page = PAGE.read_text(encoding="utf-8")
+    assert [estimate for estimate in estimates if estimate not in page] == []
 
 
 EXPERIMENTS = [record for record in records(PAGE) if not is_trust(record)]
