@@ -85,5 +85,20 @@ def test_an_experiment_goes_on_after_ctrl_c_and_ends_in_tables(tmp_path: Path) -
     for name in ("results.json", "results.md", "results.png", "examples.png"):
         assert (again / name).read_bytes() == (out / "results" / name).read_bytes(), name
 
+    # the same of two parts that ran apart
+    records: list[object] = []
+    for arm in ("c", "o"):
+        part = tmp_path / arm
+        given = ("--set", f"only=[{arm}]", "--set", "probes.encoders=[]", "--out", part)
+        result = run("python", "-m", "pipelines.reproduce", "--preset", preset, *given)
+        assert result.returncode == 0, result.stderr
+        records += ["--record", part / "record"]
+    whole = tmp_path / "whole"
+    result = run("python", "-m", "pipelines.reproduce", *records, "--out", whole)
+    assert result.returncode == 0, result.stderr
+    merged = read_json(whole / "results.json")
+    for key in ("primary", "arms", "comparisons", "claim", "by_category"):
+        assert merged[key] == results[key], key
+
     with pytest.raises(UserError, match="n_prompts: 10 -> 20"):
         reproduce.main([*map(str, line[3:]), "--set", "n_prompts=20"], standalone_mode=False)
