@@ -1,4 +1,7 @@
-"""How often metrics prefer the right picture, by the number of objects: a panel a skill, a line a metric."""
+"""How often metrics prefer the right picture, by the number of objects: a panel a skill, a line a calibration.
+
+Colour and marker tell the metric, the line's style the length of the prompts.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ N_COLUMNS = 4
 # Okabe and Ito's, told apart by the colour-blind; the marker changes as well.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKERS = "osD^vPX"
+STYLES = {"short": "-", "medium": "-.", "dense": "--"}
 LINE_WIDTH_OBJECTS = 0.36  # over which the metrics of a panel are set apart
 
 
@@ -44,12 +48,14 @@ def write_figure(path: Path, calibrations: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _draw(axes: Axes, skill: str, calibrations: Sequence[Mapping[str, Any]]) -> None:
-    axes.axhline(CHANCE, color="#999999", linewidth=0.8, linestyle="--")
+    axes.axhline(CHANCE, color="#999999", linewidth=0.8, linestyle=":")
+    metrics = list(dict.fromkeys(calibration["metric"] for calibration in calibrations))
     for i, calibration in enumerate(calibrations):
         rows = [row for row in calibration["by_objects"] if row["skill"] == skill]
         rows = [row for row in rows if row["right_picture"]["mean"] is not None]
         shift = LINE_WIDTH_OBJECTS * ((i + 0.5) / len(calibrations) - 0.5)
-        color, marker = COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]
+        place = metrics.index(calibration["metric"])
+        color, marker = COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]
         means = [row["right_picture"]["mean"] for row in rows]
         ends = [[row["right_picture"][end] for row in rows] for end in ("low", "high")]
         reach = [
@@ -64,6 +70,7 @@ def _draw(axes: Axes, skill: str, calibrations: Sequence[Mapping[str, Any]]) -> 
             color=color,
             marker=marker,
             markersize=3.5,
+            linestyle=STYLES[calibration["length"]],
             lw=1,
             capsize=2,
         )
