@@ -20,7 +20,7 @@ from pipelines.reproduce.preset import Preset
 from pipelines.reproduce.record import ATTENTION, EXAMPLES, PROBES, RUNS
 from pipelines.reproduce.report import read_preset
 
-MAY_DIFFER = ("only", "probes", "costs", "threads", "device")
+MAY_DIFFER = ("arms", "only", "probes", "costs", "threads", "device")  # of arms, those that ran are taken
 
 
 def merge_records(parts: Sequence[Path], record: Path) -> None:
@@ -58,9 +58,10 @@ def merge_records(parts: Sequence[Path], record: Path) -> None:
 
 
 def _together(parts: Sequence[Path], presets: Sequence[Preset]) -> Preset:
-    """The preset with the arms of all parts, in its own order."""
+    """The preset with the arms of all parts, each as it ran, in the order of the first."""
     plain = [to_plain(preset) for preset in presets]
     found: dict[str, Path] = {}
+    arms = dict(presets[0].arms)
     for part, own, preset in zip(parts, plain, presets, strict=True):
         for key in own:
             if key not in MAY_DIFFER and own[key] != plain[0][key]:
@@ -69,7 +70,8 @@ def _together(parts: Sequence[Path], presets: Sequence[Preset]) -> Preset:
             if name in found:
                 raise UserError(f"{part}: arm {name!r} is in {found[name]} already; expected every arm once")
             found[name] = part
-    return replace(presets[0], only=tuple(name for name in presets[0].arms if name in found))
+            arms[name] = preset.arms[name]
+    return replace(presets[0], arms=arms, only=tuple(name for name in arms if name in found))
 
 
 def _chosen_together(preset: Preset, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

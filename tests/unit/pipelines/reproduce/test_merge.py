@@ -65,6 +65,18 @@ def test_probes_of_all_encoders_stand_together(parts: list[Path], tmp_path: Path
     assert set(after["cut_share"]) == {"c", "e"}
 
 
+def test_of_arms_the_settings_count_that_they_ran_with(parts: list[Path], tmp_path: Path) -> None:
+    plain = yaml.safe_load((parts[2] / "preset.yaml").read_text())
+    plain["arms"]["o"]["title"] = "told by a prophet"
+    plain["arms"]["c"]["title"] = "not run in this part"
+    (parts[2] / "preset.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    merge_records(parts, tmp_path / "merged")
+    arms = read_record(tmp_path / "merged").preset.chosen_arms()
+    assert list(arms) == ["c", "r", "s", "e", "o", "e-half"]
+    assert arms["o"].title == "told by a prophet"
+    assert arms["c"].title == "c"
+
+
 def other_preset(part: Path) -> None:
     plain = yaml.safe_load((part / "preset.yaml").read_text())
     (part / "preset.yaml").write_text(yaml.safe_dump({**plain, "n_prompts": 7}))
