@@ -218,9 +218,8 @@ def _efficiency_parts(preset: Preset, results: Mapping[str, Any]) -> Iterator[st
 
 
 def _probe_parts(probes: Mapping[str, Any]) -> Iterator[str]:
-    if not probes:
-        return
-    yield "## Is there anything for a language model to add?"
+    if probes.keys() - {"attention"}:
+        yield "## Is there anything for a language model to add?"
     if "twins" in probes:
         (calibration,) = probes["twins"]["calibrations"]
         found = {row["skill"]: estimate_text(row["right_prompt"], 2) for row in calibration["skills"]}
@@ -234,5 +233,6 @@ def _probe_parts(probes: Mapping[str, Any]) -> Iterator[str]:
             yield markdown(probes[name]["cells"])
     yield from probes.get("before", {}).get("notes", [])
     if "attention" in probes:
+        yield "## Where it looks"
         yield "Where a trained model of the claim looks for the words of a prompt, as CLIP and as the language model:"
         yield f"![attention maps]({probes['attention']})"
