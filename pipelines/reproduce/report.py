@@ -37,12 +37,13 @@ def write_results(record: Path, out: Path) -> None:
     recorded = read_record(record)
     results = numbers(recorded)
     runs = read_json(record / RUNS)["runs"]
-    has_examples = (record / EXAMPLES).is_file()
-    told = {"title": recorded.preset.title, **results, "runs": runs, "has_examples": has_examples}
+    # a part of an experiment may have no arm of the claim
+    examples = pd.read_parquet(record / EXAMPLES) if (record / EXAMPLES).is_file() else pd.DataFrame()
+    told = {"title": recorded.preset.title, **results, "runs": runs, "has_examples": not examples.empty}
     write_json(out / RESULTS, told)
     draw(recorded.preset, results, out / FIGURE)
-    if has_examples:
-        draw_examples(recorded.preset, pd.read_parquet(record / EXAMPLES), recorded.prompts, out / GRID)
+    if not examples.empty:
+        draw_examples(recorded.preset, examples, recorded.prompts, out / GRID)
 
 
 def report_text(record: Path, results: dict[str, Any]) -> str:

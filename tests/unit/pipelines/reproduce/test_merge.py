@@ -54,6 +54,13 @@ def test_the_end_point_follows_from_what_all_arms_reached(parts: list[Path], tmp
     assert list(read_record(tmp_path / "merged").preset.chosen_arms()) == ["c", "r", "s", "e", "o", "e-half"]
 
 
+def test_a_part_without_an_arm_of_the_claim_has_a_report_without_pictures(tmp_path: Path) -> None:
+    write_toy_record(tmp_path / "part", ("e-half",))
+    write_report(tmp_path / "part", tmp_path / "out")
+    assert not (tmp_path / "out" / "examples.png").exists()
+    assert "examples.png" not in (tmp_path / "out" / "results.md").read_text()
+
+
 def test_probes_of_all_encoders_stand_together(parts: list[Path], tmp_path: Path) -> None:
     for part, encoder in zip(parts, ("c", "e", "e"), strict=True):
         rows = [{"encoder": name, "task": part.name} for name in ("commonest answer", encoder)]
