@@ -34,8 +34,9 @@ def trust_text(record: Path, source: str) -> str:
     parts = [
         "# Can the measures be believed?",
         "## The scene reader against an eye",
-        f"{agreement['n_objects']} objects in {agreement['n_pictures']} generated pictures, labelled by eye from "
-        "sheets that show neither prompt nor reading (`pipelines/labels/v2`); reader version "
+        f"{agreement['n_objects']} objects in {agreement['n_pictures']} generated pictures, labelled once from "
+        "enlarged sheets that show neither prompt nor reading (`pipelines/labels/v2`), by a vision model that saw "
+        "nothing else, not by a person; reader version "
         f"{agreement['reader']['version']}. Under *agreement* and *by picture*, abstentions and missed objects count "
         "against the reader; under *where told*, neither counts. Brackets: 95 % intervals, Wilson's; *by picture*: "
         "of resampled pictures.",
@@ -60,8 +61,9 @@ def _verdicts(calibrations: list[Mapping[str, Any]]) -> Iterator[str]:
     """Of each calibration, what it does not tell apart, and how much of the prompts the metric read."""
     for calibration in calibrations:
         rows = [row for row in calibration["skills"] if row["skill"] != ALL_SKILLS]
-        lacking = [row["skill"] for row in rows if row["verdict"] != BETTER]
+        others = dict.fromkeys(row["verdict"] for row in rows if row["verdict"] != BETTER)
+        lacking = [f"{v} at {', '.join(row['skill'] for row in rows if row['verdict'] == v)}" for v in others]
         cut = max((row["cut"] for row in rows if row["cut"] is not None), default=None)
         read = f" (up to {share_text(cut)} of the prompts were cut)" if cut else ""
-        told = f"no better than chance at {', '.join(lacking)}" if lacking else "better than chance at everything"
+        told = "; ".join(lacking) or f"{BETTER} at everything"
         yield f"{title(calibration)}: {told}{read}."

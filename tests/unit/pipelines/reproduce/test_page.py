@@ -91,7 +91,7 @@ def test_what_the_measures_are_worth_stands_on_the_page(tmp_path: Path) -> None:
     assert "\n## Can the measures be believed?\n" in text
     assert "- clip_score, short prompts: better than chance at everything.\n" in text
     judged = (
-        "- clip_score=judge, dense prompts: no better than chance at relation (up to 100 % of the prompts were cut)."
+        "- clip_score=judge, dense prompts: not told from chance at relation (up to 100 % of the prompts were cut)."
     )
     assert judged in text
     assert text.count("*2026-01-02; cpu; commit abc;* `trust`") == 3  # below every table
