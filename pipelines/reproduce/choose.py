@@ -11,8 +11,8 @@ import pandas as pd
 
 from benchmarks.comparison.finished import read_run
 from llm4gen_data.runs import write_json
-from pipelines.reproduce.plan import CHOICES, Choice, read_choices, run_name, sweep_scores
-from pipelines.reproduce.preset import Preset, Primary
+from pipelines.reproduce.plan import CHOICES, read_choices, run_name, sweep_scores
+from pipelines.reproduce.preset import Choice, Preset, Primary
 from pipelines.reproduce.record import objects_asked
 
 
@@ -21,11 +21,11 @@ def chosen(preset: Preset, out: Path) -> dict[str, Choice]:
     known = read_choices(out)
     if known is not None:
         return known
-    scores = _validation_scores(preset, out)
-    table, choices = [], {}
-    for name, arm in preset.chosen_arms().items():
-        if arm.choice_of is not None:
-            continue
+    arms = preset.chosen_arms()
+    swept = {name: arm for name, arm in arms.items() if arm.is_swept}
+    scores = _validation_scores(preset, out) if swept else pd.DataFrame()
+    table, choices = [], {name: arm.choice for name, arm in arms.items() if arm.choice is not None}
+    for name, arm in swept.items():
         tried = [
             (_mean(scores, name, rate, scale), Choice(rate, scale))
             for rate in (preset.sweep.learning_rates if arm.train else (None,))
@@ -33,10 +33,10 @@ def chosen(preset: Preset, out: Path) -> dict[str, Choice]:
         ]
         choices[name] = max(tried, key=lambda pair: pair[0])[1]  # of equals the first
         table += [{"arm": name, **asdict(choice), "score": score} for score, choice in tried]
-    for name, arm in preset.chosen_arms().items():
-        if arm.choice_of is not None:
-            choices[name] = choices[arm.choice_of]
-    reached = _reached(preset, out, choices)
+    choices |= {
+        name: choices[arm.choice_of] for name, arm in arms.items() if arm.choice is None and arm.choice_of is not None
+    }
+    reached = _reached(preset, out, {choices[name].guidance_scale for name in swept})
     kind = primary_kind(preset.primary, reached)
     write_json(
         out / CHOICES,
@@ -73,13 +73,13 @@ def _mean(scores: pd.DataFrame, arm: str, rate: float | None, scale: float) -> f
     return float(own["value"].mean())
 
 
-def _reached(preset: Preset, out: Path, choices: dict[str, Choice]) -> dict[str, float]:
-    """What the best arm brings each kind to, on the validation prompts of the primary end point."""
+def _reached(preset: Preset, out: Path, guidance_scales: set[float]) -> dict[str, float]:
+    """What the best arm brings each kind to, on the validation prompts of the primary end point; 0 without a sweep."""
     primary = preset.primary
     reached: dict[str, float] = {}
     for kind in primary.kinds:
         means = [0.0]
-        for scale in {choice.guidance_scale for choice in choices.values()}:
+        for scale in sorted(guidance_scales):
             run = read_run(sweep_scores(out, scale))
             fitting = {
                 prompt_id

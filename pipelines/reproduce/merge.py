@@ -27,7 +27,8 @@ def merge_records(parts: Sequence[Path], record: Path) -> None:
     """Write to `record` what the records `parts` hold together; `record` may be one of them.
 
     Every arm is in one part. Which end point is the primary one follows from what all arms reached on the validation
-    prompts, by the rule of the preset. Raises UserError for parts of different experiments, and for an arm in two.
+    prompts, by the rule of the preset. Raises UserError for parts of different experiments, for an arm in two, and for
+    one that was told another choice than the arm that it follows made.
     """
     presets = [read_preset(part) for part in parts]
     preset = _together(parts, presets)
@@ -77,10 +78,15 @@ def _together(parts: Sequence[Path], presets: Sequence[Preset]) -> Preset:
 def _chosen_together(preset: Preset, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     kinds = preset.primary.kinds
     reached = {kind: max(each["reached_on_validation"][kind] for each in choices) for kind in kinds}
+    chosen = {name: choice for each in choices for name, choice in each["choices"].items()}
+    for name, arm in preset.chosen_arms().items():
+        followed = chosen.get(arm.choice_of or name, chosen[name])
+        if chosen[name] != followed:
+            raise UserError(f"arm {name!r} ran with {chosen[name]}: expected what {arm.choice_of!r} chose, {followed}")
     return {
         "primary_kind": primary_kind(preset.primary, reached),
         "reached_on_validation": reached,
-        "choices": {name: choice for each in choices for name, choice in each["choices"].items()},
+        "choices": chosen,
         "sweep": [row for each in choices for row in each["sweep"]],
     }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llm4gen_data.runs import read_json
-from pipelines.reproduce.preset import Arm, Preset
+from pipelines.reproduce.preset import Arm, Choice, Preset
 
 DATA, MODEL, BENCH, PYTHON = "llm4gen-data", "llm4gen-model", "llm4gen-bench", "python"
 ROWS_PER_SHARD = 5_000  # of pipelines.mini.pairs
@@ -35,14 +35,6 @@ class Job:
     rate: str
     units: float
     n_processes: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What the sweep chose for an arm; `learning_rate` is None where nothing is trained."""
-
-    learning_rate: float | None
-    guidance_scale: float
 
 
 def run_name(arm: str, learning_rate: float | None, seed: int) -> str:
@@ -114,7 +106,9 @@ def cache_jobs(preset: Preset, out: Path) -> list[Job]:
 def sweep_jobs(preset: Preset, out: Path) -> list[Job]:
     """Every arm with each learning rate, drawn with each guidance, on the validation prompts."""
     jobs = []
-    arms = {name: arm for name, arm in preset.chosen_arms().items() if arm.choice_of is None}
+    arms = {name: arm for name, arm in preset.chosen_arms().items() if arm.is_swept}
+    if not arms:
+        return []
     for name, arm in arms.items():
         if arm.train:
             jobs += [_train_job(preset, out, name, arm, rate, 0) for rate in preset.sweep.learning_rates]
@@ -141,7 +135,7 @@ def final_jobs(preset: Preset, out: Path, choices: Mapping[str, Choice]) -> list
     """Every arm with its choice and all its seeds, on the test prompts; then what explains the outcome."""
     trainings, drawings, folders = [], [], []
     for name, arm in preset.chosen_arms().items():
-        choice = choices[arm.choice_of or name]
+        choice = choices[name]
         for seed in range(arm.seeds if arm.train else 1):
             rate = choice.learning_rate if arm.train else None
             if rate is not None:
@@ -163,10 +157,10 @@ def final_jobs(preset: Preset, out: Path, choices: Mapping[str, Choice]) -> list
 
 
 def default_choices(preset: Preset) -> dict[str, Choice]:
-    """What stands for the choices in a plan made before the sweep: the first of each."""
+    """What stands for the choices in a plan made before the sweep: what is given, else the first of each."""
     guidance = preset.sweep.guidance_scales[0]
     return {
-        name: Choice(preset.sweep.learning_rates[0] if arm.train else None, guidance)
+        name: arm.choice or Choice(preset.sweep.learning_rates[0] if arm.train else None, guidance)
         for name, arm in preset.chosen_arms().items()
     }
 
@@ -202,7 +196,7 @@ def _explaining_jobs(preset: Preset, out: Path, choices: Mapping[str, Choice]) -
     arms = preset.chosen_arms()
     jobs = []
     models = {
-        name: _model(preset, out, name, arms[name], choices[arms[name].choice_of or name].learning_rate, 0)
+        name: _model(preset, out, name, arms[name], choices[name].learning_rate, 0)
         for name in (*preset.probes.arms, *preset.claim.arms)
         if name in arms
     }

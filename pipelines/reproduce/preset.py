@@ -13,11 +13,19 @@ PRESETS = Path(__file__).parent / "presets"
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """Learning rate and guidance of an arm; `learning_rate` is None where nothing is trained."""
+
+    learning_rate: float | None
+    guidance_scale: float
+
+
+@dataclass(frozen=True, slots=True)
 class Arm:
     """One way to train: `train` holds keys of TrainConfig, `generate` of GenerateConfig; no `train`: the base itself.
 
     `data` is one of DATA_SETS, `n_pairs` a part of it (None: all). With `choice_of`, learning rate and guidance are
-    those of another arm, and there is no sweep.
+    those of another arm, with `choice`, which goes before, those given; in both cases there is no sweep.
     """
 
     title: str
@@ -27,6 +35,12 @@ class Arm:
     data: str = "pairs"
     n_pairs: int | None = None
     choice_of: str | None = None
+    choice: Choice | None = None
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether its learning rate and guidance are what a sweep of its own chooses."""
+        return self.choice is None and self.choice_of is None
 
 
 DATA_SETS = ("pairs", "corrupted", "recaptioned")
@@ -127,8 +141,11 @@ class Preset:
         for name, arm in arms.items():
             if arm.data not in DATA_SETS:
                 raise UsageError(f"arms.{name}.data = {arm.data!r}: expected one of {', '.join(DATA_SETS)}")
-            if arm.choice_of is not None and arm.choice_of not in arms:
-                raise UsageError(f"arms.{name}.choice_of = {arm.choice_of!r} is no arm")
+            if arm.choice is None and arm.choice_of is not None and arm.choice_of not in arms:
+                raise UsageError(
+                    f"arms.{name}.choice_of = {arm.choice_of!r} is no arm here: expected one of {', '.join(arms)}, or "
+                    f"arms.{name}.choice={{learning_rate: ..., guidance_scale: ...}}"
+                )
             if arm.seeds < 1:
                 raise UsageError(f"arms.{name}.seeds = {arm.seeds}: expected at least 1")
         named = [*self.claim.arms, *self.claim.rivals, self.claim.control, *sum(self.comparisons, ())]

@@ -1,5 +1,6 @@
 """`python -m pipelines.reproduce`, smaller: two arms from data to tables, stopped once with Ctrl-C on the way."""
 
+import json
 import os
 import signal
 import subprocess
@@ -85,11 +86,12 @@ def test_an_experiment_goes_on_after_ctrl_c_and_ends_in_tables(tmp_path: Path) -
     for name in ("results.json", "results.md", "results.png", "examples.png"):
         assert (again / name).read_bytes() == (out / "results" / name).read_bytes(), name
 
-    # the same of two parts that ran apart
+    # the same of two parts that ran apart, one without a sweep
+    choice = ("--set", f"arms.o.choice={json.dumps(read_json(out / 'choices.json')['choices']['o'])}")
     records: list[object] = []
-    for arm in ("c", "o"):
+    for arm, more in (("c", ()), ("o", choice)):
         part = tmp_path / arm
-        given = ("--set", f"only=[{arm}]", "--set", "probes.encoders=[]", "--out", part)
+        given = ("--set", f"only=[{arm}]", "--set", "probes.encoders=[]", *more, "--out", part)
         result = run("python", "-m", "pipelines.reproduce", "--preset", preset, *given)
         assert result.returncode == 0, result.stderr
         records += ["--record", part / "record"]

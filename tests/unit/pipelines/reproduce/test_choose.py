@@ -9,8 +9,8 @@ import pytest
 from llm4gen_data.runs import read_json
 from llm4gen_data.scenes.facts import Facts, ObjectFact, facts_to_json
 from pipelines.reproduce import choose
-from pipelines.reproduce.plan import Choice, read_choices
-from pipelines.reproduce.preset import Claim, Preset, Sweep
+from pipelines.reproduce.plan import read_choices
+from pipelines.reproduce.preset import Choice, Claim, Preset, Sweep
 
 PRESET = Preset(
     title="Two arms",
@@ -57,6 +57,15 @@ def test_the_best_rate_and_guidance_of_each_arm_are_chosen_once(tmp_path: Path) 
     assert len(written["sweep"]) == 2 + 4
     assert read_choices(tmp_path) == choices
     assert choose.chosen(replace(PRESET, sweep=Sweep(learning_rates=(1e-4,))), tmp_path) == choices  # kept
+
+
+def test_an_arm_alone_takes_the_choice_that_is_given(tmp_path: Path) -> None:
+    given = {**PRESET.arms["f"], "choice": {"learning_rate": 1e-3, "guidance_scale": 4.0}}
+    choices = choose.chosen(replace(PRESET, arms={**PRESET.arms, "f": given}, only=("f",)), tmp_path)
+    assert choices == {"f": Choice(1e-3, 4.0)}
+    written = read_json(tmp_path / "choices.json")
+    assert written["sweep"] == []
+    assert written["reached_on_validation"] == {"all_bound": 0.0, "bound": 0.0}  # it leaves the end point to others
 
 
 def test_an_end_point_at_the_floor_gives_way_to_the_next(tmp_path: Path, sweep: dict[str, float]) -> None:

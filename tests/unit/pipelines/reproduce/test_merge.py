@@ -84,6 +84,22 @@ def test_of_arms_the_settings_count_that_they_ran_with(parts: list[Path], tmp_pa
     assert arms["c"].title == "c"
 
 
+@pytest.mark.parametrize("rate", [1e-3, 5e-4])
+def test_an_arm_may_be_told_what_another_part_chose(parts: list[Path], tmp_path: Path, rate: float) -> None:
+    choice = {"learning_rate": rate, "guidance_scale": 4.0}
+    plain = yaml.safe_load((parts[2] / "preset.yaml").read_text())
+    plain["arms"]["o"] |= {"choice_of": "e", "choice": choice}
+    (parts[2] / "preset.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    told = read_json(parts[2] / "choices.json")
+    write_json(parts[2] / "choices.json", {**told, "choices": {"o": choice}})
+    if rate == 1e-3:
+        merge_records(parts, tmp_path / "merged")
+        assert read_record(tmp_path / "merged").preset.chosen_arms()["o"].choice_of == "e"
+        return
+    with pytest.raises(UserError, match=r"'o' ran with .*0\.0005.*: expected what 'e' chose, .*0\.001"):
+        merge_records(parts, tmp_path / "merged")
+
+
 def other_preset(part: Path) -> None:
     plain = yaml.safe_load((part / "preset.yaml").read_text())
     (part / "preset.yaml").write_text(yaml.safe_dump({**plain, "n_prompts": 7}))

@@ -6,8 +6,8 @@ from click.testing import CliRunner
 
 from llm4gen_model.cli import commands as model_commands
 from pipelines.reproduce.__main__ import default_jobs, reproduce
-from pipelines.reproduce.plan import Choice, Job, cache_jobs, default_choices, final_jobs, probe_jobs, sweep_jobs
-from pipelines.reproduce.preset import load_preset
+from pipelines.reproduce.plan import Job, cache_jobs, default_choices, final_jobs, probe_jobs, sweep_jobs
+from pipelines.reproduce.preset import Choice, load_preset
 from pipelines.reproduce.progress import duration, is_done, mark, seconds_of
 
 PRESET = load_preset("mini", quick=False)
@@ -28,9 +28,18 @@ def test_the_sweeps_first_seed_is_not_trained_again(tmp_path: Path) -> None:
 
 def test_arms_that_follow_anothers_choice_are_not_swept(tmp_path: Path) -> None:
     assert not [job for job in sweep_jobs(PRESET, tmp_path) if job.name.startswith("train/f-")]
-    choices = default_choices(PRESET) | {"e-minilm": Choice(HIGH, 5.0)}
+    choices = default_choices(PRESET) | dict.fromkeys(("e-minilm", "f", "e-minilm-1of8"), Choice(HIGH, 5.0))
     final = {job.name for job in final_jobs(PRESET, tmp_path, choices)}
     assert {f"train/f-lr{HIGH}-seed0", f"train/e-minilm-1of8-lr{HIGH}-seed0"} <= final
+
+
+def test_a_part_of_arms_whose_choice_is_given_has_no_sweep(tmp_path: Path) -> None:
+    given = {"choice": {"learning_rate": HIGH, "guidance_scale": 5.0}}
+    alone = replace(PRESET, arms={**PRESET.arms, "f": PRESET.arms["f"] | given}, only=("f",))
+    assert sweep_jobs(alone, tmp_path) == []
+    final = {job.name: job.words for job in final_jobs(alone, tmp_path, default_choices(alone))}
+    assert f"train/f-lr{HIGH}-seed0" in final
+    assert "5.0" in final[f"test/f-lr{HIGH}-seed0"]
 
 
 def test_every_training_differs_from_the_common_settings_by_its_arm_alone(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path: Path) -> None:
         replace(preset, arms=wrong).chosen_arms()
     with pytest.raises(UsageError, match="'z' is no arm"):
         replace(preset, only=("z",)).chosen_arms()
+    with pytest.raises(UsageError, match=r"'e-minilm' is no arm here: expected one of f, or arms\.f\.choice="):
+        replace(preset, only=("f",)).chosen_arms()
     own = tmp_path / "own.yaml"
     own.write_text((PRESETS / "mini.yaml").read_text())
     with pytest.raises(UsageError, match=r"own-quick\.yaml is not there"):
