@@ -36,7 +36,7 @@ RIM_WIDTHS = (0.7, 1.0, 1.3)  # of that of drawn rims
 # rim; how far edges slant as those of stripes do; how sharp edges are; how much darkness varies; how much of its
 # curvature is that of dark spots, of light spots and of saddles; a constant. From a ridge-regularised logistic
 # regression on drawn scenes, distorted (some with faint marks) or decoded from noisy latents, and on generated objects
-# named by eye.
+# named by eye; `python -m pipelines.labels textures` fits their like.
 WEIGHTS = np.array(
     [
         [0.0, -1.2, -1.9, 0.0, -0.2, -8.1, -10.4, -12.3, -14.0, -6.7, 8.2],

@@ -8,7 +8,7 @@ import click
 
 from llm4gen_data.options import HELP_SETTINGS, one_line_errors
 
-COMMITTED = Path(__file__).parent / "v2"
+EARLIER, COMMITTED = (Path(__file__).parent / version for version in ("v1", "v2"))
 
 
 @click.group(context_settings=HELP_SETTINGS)
@@ -65,6 +65,29 @@ def agree(folder: Path, out: Path | None) -> None:
     if out is not None:
         write_json(out, result)
     click.echo(tell(result))
+
+
+@labels.command()
+@click.option("--n-scenes", type=click.IntRange(min=30), default=1500, show_default=True, help="Drawn scenes.")
+def textures(n_scenes: int) -> None:
+    """Fit the weights of the reader's textures anew, and set them beside those it has.
+
+    Learned on drawn scenes and the objects of labels v1, tested on those of labels v2.
+    """
+    import numpy as np
+
+    from benchmarks.report.tables import markdown
+    from llm4gen_data.scenes.patterns import WEIGHTS
+    from pipelines.labels.textures import drawn_examples, fitted_weights, labelled_examples, shares
+
+    drawn, seen, unseen = drawn_examples(n_scenes), labelled_examples(EARLIER), labelled_examples(COMMITTED)
+    fitted = fitted_weights([*drawn, *seen])
+    click.echo(np.array2string(fitted, precision=1, suppress_small=True, floatmode="fixed"))
+    rows = [["", "drawn", "labels v1", "labels v2 (none learned on them)"]]
+    for name, weights in (("the reader's", WEIGHTS), ("fitted now", fitted)):
+        told = [shares(weights, examples) for examples in (drawn, seen, unseen)]
+        rows.append([name, *(f"{s.right:.1%} right, {s.wrong:.1%} wrong, {s.untold:.1%} untold" for s in told)])
+    click.echo(markdown(rows))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from llm4gen_data.errors import UserError
 from llm4gen_data.runs import read_json
 from llm4gen_data.scenes.render import render
 from llm4gen_data.scenes.sample import Scene
-from pipelines.labels.__main__ import COMMITTED, labels
+from pipelines.labels.__main__ import COMMITTED, EARLIER, labels
 from pipelines.labels.sample import draw_sample, image_folders, read_sample
 from tests.unit.benchmarks.factories import prompts_of, scenes, write_manifest
 
@@ -101,8 +101,9 @@ def test_other_pictures_than_the_labelled_ones_are_refused(images: Path, tmp_pat
         read_sample(out)
 
 
-def test_the_committed_labels_are_whole() -> None:
-    pictures, seen = read_sample(COMMITTED)
+@pytest.mark.parametrize("folder", [EARLIER, COMMITTED])
+def test_the_committed_labels_are_whole(folder: Path) -> None:
+    pictures, seen = read_sample(folder)
     assert [picture.number for picture in pictures] == sorted(seen)
     assert sum(len(objects) for objects in seen.values() if objects is not None) >= 300
     assert None not in seen.values()
