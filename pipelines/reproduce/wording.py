@@ -25,6 +25,7 @@ def results_text(
         f"{preset.primary.min_objects} to {preset.primary.max_objects} objects. {_how_named(preset, primary)} "
         "Brackets: 95 % intervals over training seeds and prompts, both drawn anew; with one seed they know nothing "
         "of how trainings differ.",
+        *_not_run(preset),
         "![the arms](results.png)",
         *headline(preset, results),
         *_example_parts(results),
@@ -63,6 +64,12 @@ def _how_named(preset: Preset, primary: Mapping[str, Any]) -> str:
         f"The one named first, `{first}`, reached {reached:.1%} at best on the validation prompts, less than "
         f"{preset.primary.least:.0%}; by the rule that was written before anything ran, this one takes its place."
     )
+
+
+def _not_run(preset: Preset) -> Iterator[str]:
+    """Which arms of the experiment are not here, so that nobody takes a part for the whole."""
+    if missing := [name for name in preset.arms if name not in preset.chosen_arms()]:
+        yield f"Arms of the preset that were not run: {', '.join(missing)}."
 
 
 def headline(preset: Preset, results: Mapping[str, Any]) -> Iterator[str]:

@@ -58,7 +58,9 @@ def test_a_part_without_an_arm_of_the_claim_has_a_report_without_pictures(tmp_pa
     write_toy_record(tmp_path / "part", ("e-half",))
     write_report(tmp_path / "part", tmp_path / "out")
     assert not (tmp_path / "out" / "examples.png").exists()
-    assert "examples.png" not in (tmp_path / "out" / "results.md").read_text()
+    text = (tmp_path / "out" / "results.md").read_text()
+    assert "examples.png" not in text
+    assert "Arms of the preset that were not run: c, r, s, e, o." in text
 
 
 def test_probes_of_all_encoders_stand_together(parts: list[Path], tmp_path: Path) -> None:
