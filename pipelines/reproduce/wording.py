@@ -205,7 +205,7 @@ def _pivot(rows: Sequence[Mapping[str, Any]], index: str, sign: str = "") -> lis
 
 def _efficiency_parts(preset: Preset, results: Mapping[str, Any]) -> Iterator[str]:
     rows = results["efficiency"]
-    if not rows:
+    if len(rows) < 2:  # all of the data alone says nothing of how much is needed
         return
     control, whole = preset.claim.control, preset.pairs.n
     yield "## How much data"
