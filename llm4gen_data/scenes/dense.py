@@ -59,14 +59,18 @@ def _draft(scene: Scene, rng: random.Random, held_out: bool) -> Draft:
         say_missing(draft, u)
     if draft.related and (not draft.claimed or rng.random() < 0.3):
         say_relation(draft)
-    target = rng.randint(56, 80)
+    fill(draft, rng.randint(56, 80))
+    return draft
+
+
+def fill(draft: Draft, n_words: int) -> None:
+    """Add what goes without repeating anything until there are `n_words`, and the background if it is still unsaid."""
     for extra in _extras(draft):
-        if draft.n_words >= target:
+        if draft.n_words >= n_words:
             break
         extra()
     if not draft.ground_said:
         say_background(draft)
-    return draft
 
 
 def _extras(draft: Draft) -> list[Callable[[], None]]:

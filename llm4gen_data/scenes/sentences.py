@@ -186,12 +186,15 @@ def say_relation(draft: Draft) -> None:
     if not unsaid:
         return
     a, relation, b = rng.choice(unsaid)
+    pairs = phrases.PAIR_RELATIONS_SAID * 2 if draft.pair == (a, b) else ()
+    tell_relation(draft, a, relation, b, (*phrases.RELATIONS_SAID, *pairs))
+
+
+def tell_relation(draft: Draft, a: int, relation: str, b: int, patterns: tuple[str, ...]) -> None:
+    """That unit `a` is `relation` unit `b`, both known, in one of the patterns."""
     keys = relation_keys(draft, relation, b) | verb_keys(draft, a)
     keys |= {"a": reference(draft, a), "b": reference(draft, b), "b_has": verb_keys(draft, b)["has"]}
-    keys["place_word"] = rng.choice(("its place", "its spot")) if draft.units[a].n == 1 else "their place"
-    patterns = list(phrases.RELATIONS_SAID)
-    if draft.pair == (a, b):
-        patterns += phrases.PAIR_RELATIONS_SAID * 2
+    keys["place_word"] = draft.rng.choice(("its place", "its spot")) if draft.units[a].n == 1 else "their place"
     draft.claim(a, relation, b)
     draft.say(draft.choose(patterns), keys)
 

@@ -51,10 +51,11 @@ Stage vision trains the vision tower to tell what stands in each image token (pr
 texture, size, background) through auxiliary heads, which are not part of the model. Stage caption trains
 everything, in bfloat16 where autocast allows, on {n_dense} dense and one shorter caption of each scene, on
 {n_questions} of its questions, and on a pair of twins: a relation with the objects or the word swapped, or a shape in
-its color and in that of another object. The
-loss is on answers only, that of stage vision kept at a fifth. Of the dense captions that the grammar can write,
-training sees such as tell many relations. A second auxiliary head reads off the text tower, at each word that names an
-object, where that object is and what it is like, and at each word of a caption where the object is that will be named
+its color and in that of another object. The loss is on answers only, that of stage vision kept at a fifth.
+Dense captions name all objects from left to right, with all attributes, then how each stands to those before
+it: fewer ways to say it than the grammar of the scenes has, and all of them plain
+(`pipelines/mini/vlm_telling.py`). A second auxiliary head reads off the text tower, at each word that names an object,
+where that object is and what it is like, and at each word of a caption where the object is that will be named
 next. Words for shapes, attributes, places and numbers weigh three times as much as wording, a yes or no eight
 times.
 {notes}
@@ -73,7 +74,7 @@ scene (precision / recall / F1, facts of all scenes pooled).
 "relation" asks for every relation that holds by 12 px or more, told in so many words. "nameable relation" asks for
 those between objects that words can tell apart (not two of equal kind), and counts what follows from what is told
 (a left of b, b left of c: a left of c) as told, be it right or wrong. For comparison the same of captions that hold
-nothing untrue, {split}: the grammar's own dense and medium captions, and the dense ones that training picks. No
+nothing untrue, {split}: the grammar's own dense and medium captions, and the dense ones of its training. No
 captioner that imitates them can tell more.
 
 {ceilings}
@@ -111,7 +112,7 @@ it answers more surely than it tells: see "relation" in the tables of facts and 
 
 
 NAMEABLE = "nameable relation"
-CEILINGS = {"dense": "the grammar's dense", "telling": "dense, as picked", "medium": "the grammar's medium"}
+CEILINGS = {"dense": "the grammar's dense", "telling": "dense, of the training", "medium": "the grammar's medium"}
 
 
 def fact_cell(caption: dict[str, Any], kind: str) -> str:

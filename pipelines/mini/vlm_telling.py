@@ -1,68 +1,56 @@
-"""Dense captions of the grammar that tell as many relations as fit: what vlm-mini learns to write."""
+"""The dense captions that vlm-mini learns to write: all objects from left to right, then how they stand to each other.
+
+They are of the words of `llm4gen_data.scenes.dense`, in an order that follows from the picture: what a captioner is to
+say next it can look up, and need not guess.
+"""
 
 import random
 
-from llm4gen_data.scenes.dense import MAX_WORDS, MIN_WORDS, chain_of, compose, line_up, roll_call, walk
-from llm4gen_data.scenes.draft import Draft
-from llm4gen_data.scenes.facts import canonical_relations, with_entailed
-from llm4gen_data.scenes.phrases import LINE_UPS
-from llm4gen_data.scenes.sample import Scene
-from llm4gen_data.scenes.sentences import say_background, say_missing, say_place, say_relation, say_shape
-from llm4gen_data.scenes.wording import Words, unit_relations, units_of
+import numpy as np
 
-N_TRIES = 6
-ROOM_WORDS = 11  # for one more sentence, and the background's
+from llm4gen_data.scenes import phrases
+from llm4gen_data.scenes.dense import MAX_WORDS, MIN_WORDS, fill
+from llm4gen_data.scenes.draft import Draft, ground, noun_phrase, verb_keys
+from llm4gen_data.scenes.facts import canonical_relations, with_entailed
+from llm4gen_data.scenes.sample import Scene
+from llm4gen_data.scenes.sentences import tell_relation
+from llm4gen_data.scenes.wording import ATTRIBUTES, Unit, Words, enumeration, unit_relations, units_of
+
+# Both objects are known before the relation's word: the one it begins with, and the other by the order of pairs.
+RELATIONS = ("{a} {verb} {rel} {b}", "{a} {is} {rel} {b}")
+LONGEST_RELATION = 13  # words
 
 
 def telling_caption(scene: Scene, rng: random.Random) -> str:
-    """A caption of 50 to 95 words as `dense.compose` writes, with every relation that there is room for.
+    """A caption of 50 to 95 words: all objects with all attributes, background, every relation that there is room for.
 
-    Those that do not follow from what has been said come first.
+    Relations that follow from what has been said are told after all others.
     """
-    n_units = len(units_of(scene))
-    if n_units > 1:
-        drafts = (_draft(scene, rng) for _ in range(N_TRIES if n_units > 2 else N_TRIES // 2))
-        fitting = [draft for draft in drafts if MIN_WORDS <= draft.n_words <= MAX_WORDS]
-        if fitting:
-            return " ".join(max(fitting, key=lambda draft: len(draft.claimed)).sentences)
-    return compose(scene, rng).text
+    units = sorted(units_of(scene), key=lambda unit: _left(scene, unit))
+    draft = Draft(scene, rng, Words(rng), units, unit_relations(scene, units))
+    mentions = [noun_phrase(draft, u, ATTRIBUTES) for u in range(len(units))]
+    patterns = phrases.BACKED_OPENINGS if len(units) == 1 else phrases.BACKED_LISTS
+    keys = {"np": mentions[0], "list": enumeration(mentions), "ground": ground(draft)}
+    draft.say(draft.choose(patterns), verb_keys(draft, 0) | keys)
+    draft.ground_said = True
+    _tell_relations(draft)
+    draft.related = {}  # what is added to fill the caption holds no relations
+    fill(draft, MIN_WORDS)
+    return " ".join(draft.sentences)
 
 
-def _draft(scene: Scene, rng: random.Random) -> Draft:
-    units = units_of(scene)
-    related = unit_relations(scene, units)
-    draft = Draft(scene, rng, Words(rng), units, dict(related))
-    if rng.random() < 0.2:
-        say_background(draft)
-    plans = [walk]
-    if len(units) > 1:
-        plans += [roll_call] + [line_up] * 2 * any(chain_of(draft, relation) for relation in LINE_UPS)
-    rng.choice(plans)(draft)
-    for u in range(len(units)):
-        say_missing(draft, u)
-    room = MAX_WORDS - ROOM_WORDS * (1 if draft.ground_said else 2)
-    while draft.n_words < room and (left := _left_to_say(draft)):
-        draft.related = left
-        say_relation(draft)
-        draft.related = related
-    if not draft.ground_said:
-        say_background(draft)
-    for u in rng.sample(range(len(units)), len(units)):
-        if draft.n_words < MIN_WORDS + 8:
-            rng.choice((say_place, say_shape))(draft, u)
-    return draft
+def _left(scene: Scene, unit: Unit) -> float:
+    return float(np.mean([scene.objects[i].x for i in unit.members]))
 
 
-def _left_to_say(draft: Draft) -> dict[tuple[int, int], list[str]]:
-    """Relations between units that have not been said, without those that follow while there are others."""
-    said = canonical_relations((r.subject, r.relation, r.object) for r in draft.claimed)
-    for known in (with_entailed(said), said):
-        left: dict[tuple[int, int], list[str]] = {}
-        for (a, b), found in draft.related.items():
-            first, second = draft.units[a].members[0], draft.units[b].members[0]
-            unsaid = [r for r in found if not canonical_relations([(first, r, second)]) <= known]
-            if unsaid:
-                left[a, b] = unsaid
-        if left:
-            return left
-    return {}
+def _tell_relations(draft: Draft) -> None:
+    """Pair by pair, each unit with those before it; what follows from other relations in a second round."""
+    pairs = [(a, b) for b in range(len(draft.units)) for a in range(b)]
+    for entailed in (False, True):
+        for a, b in pairs:
+            for relation in draft.related.get((a, b), ()):
+                said = canonical_relations((r.subject, r.relation, r.object) for r in draft.claimed)
+                known = said if entailed else with_entailed(said)
+                new = canonical_relations([(draft.units[a].members[0], relation, draft.units[b].members[0])])
+                if not new <= known and draft.n_words + LONGEST_RELATION <= MAX_WORDS:
+                    tell_relation(draft, a, relation, b, RELATIONS)
