@@ -251,7 +251,7 @@ def main(
 ) -> None:
     """Turn the options into two stages and train."""
     vision = Stage("vision", 64, (5e-3, 2e-3), vision_minutes, vision_steps)
-    caption = Stage("caption", 24, (1.5e-3, 1e-3), minutes, steps)
+    caption = Stage("caption", 40, (1.5e-3, 1e-3), minutes, steps)
     train(out, data or out / "data", start_from, n_scenes, vision, caption, threads, seed, compiled)
 
 

@@ -35,7 +35,7 @@ MORE_NAMES = (
     "left right above below beneath over under top bottom upper lower middle center corner one two three four "
     "stripe band dot spot check checkerboard rim outline pattern mark"
 )
-N_DENSE, N_QUESTIONS, SHORT_SHARE = 2, 2, 0.25
+N_DENSE, N_QUESTIONS, SHORT_SHARE = 1, 2, 0.25
 
 
 def vocabulary_texts(n: int, processes: int) -> list[str]:
