@@ -127,10 +127,9 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGen
 def export(model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, folder: Path) -> None:
     """Write the Hugging Face folder: weights in float16, and float32 in the config as the type to compute in.
 
-    Of a weight's digits those are kept that bfloat16 has, in which it was trained: the file packs a sixth smaller.
+    They are rounded to bfloat16's digits, in which training multiplied them: the file packs a sixth smaller.
     """
-    rounded = {name: tensor.bfloat16().half() for name, tensor in model.state_dict().items()}
-    weights = {name: tensor for name, tensor in rounded.items() if name != "lm_head.weight"}
+    weights = {name: w.bfloat16().half() for name, w in model.state_dict().items() if name != "lm_head.weight"}
     model.save_pretrained(folder, state_dict=weights)
     processor.save_pretrained(folder)
     processor.image_processor.save_pretrained(folder)  # readers older than transformers 5 look for this file
