@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pipelines.mini.vlm_telling import MAX_WORDS
 from pipelines.mini.vlm_texts import N_DENSE, N_QUESTIONS
 
 CARD = """\
@@ -104,10 +105,9 @@ An unedited dense caption: "{example}"
 ## Limits
 
 It knows nothing but these scenes; on photographs its output means nothing. Words that training never uses
-(the held-out synonyms) are spelled in bytes and not understood. Dense captions, in which attributes are told far
-from their object and by reference ("the former", "its neighbor"), bind them less surely than medium ones, and
-pairs of attribute and shape that training never showed cost more accuracy still. Where objects stand to each other
-it answers more surely than it tells: see "relation" in the tables of facts and of questions.
+(the held-out synonyms) are spelled in bytes and not understood. Pairs of attribute and shape that training never
+showed cost it accuracy: compare the two splits. It tells fewer relations than hold: objects of equal kind, which no
+words tell apart, are in none, and a caption ends before its {max_words} words are up.
 """
 
 
@@ -186,6 +186,7 @@ def model_card(training: dict[str, Any], evaluation: dict[str, Any]) -> str:
         stages="\n".join(stages),
         facts="\n".join(facts),
         n_dense=N_DENSE,
+        max_words=MAX_WORDS,
         n_questions=N_QUESTIONS,
         split=names["train"],
         ceilings="\n".join(ceilings),

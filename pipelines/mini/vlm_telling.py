@@ -9,7 +9,7 @@ import random
 import numpy as np
 
 from llm4gen_data.scenes import phrases
-from llm4gen_data.scenes.dense import MAX_WORDS, MIN_WORDS, fill
+from llm4gen_data.scenes.dense import MIN_WORDS, fill
 from llm4gen_data.scenes.draft import Draft, ground, noun_phrase, verb_keys
 from llm4gen_data.scenes.facts import canonical_relations, with_entailed
 from llm4gen_data.scenes.sample import Scene
@@ -19,10 +19,11 @@ from llm4gen_data.scenes.wording import ATTRIBUTES, Unit, Words, enumeration, un
 # Both objects are known before the relation's word: the one it begins with, and the other by the order of pairs.
 RELATIONS = ("{a} {verb} {rel} {b}", "{a} {is} {rel} {b}")
 LONGEST_RELATION = 13  # words
+MAX_WORDS = 110  # with their punctuation well within the 160 tokens of an answer
 
 
 def telling_caption(scene: Scene, rng: random.Random) -> str:
-    """A caption of 50 to 95 words: all objects with all attributes, background, every relation that there is room for.
+    """A caption of 50 to 110 words: all objects with all attributes, background, each relation that there is room for.
 
     Relations that follow from what has been said are told after all others.
     """

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from llm4gen_data.scenes.dense import MAX_WORDS, MIN_WORDS
+from llm4gen_data.scenes.dense import MIN_WORDS
 from llm4gen_data.scenes.describe import dense_caption, medium_caption
 from llm4gen_data.scenes.sample import Scene, SceneObject, sample_scene
 from llm4gen_data.scenes.score import caption_scores, nameable_relation_score
@@ -12,7 +12,7 @@ from llm4gen_data.scenes.vocabulary import HELD_OUT_PAIRS
 from pipelines.mini.vlm_asking import binding_questions, relation_questions, twin_questions
 from pipelines.mini.vlm_batch import IGNORED
 from pipelines.mini.vlm_grounding import NOTHING_MORE, GroundingHead, facts_of, mentions
-from pipelines.mini.vlm_telling import telling_caption
+from pipelines.mini.vlm_telling import MAX_WORDS, telling_caption
 from pipelines.mini.vlm_texts import cells_to_come
 
 SCENE = Scene(
